@@ -1,0 +1,83 @@
+"""The tick schema: what one tick looks like, and which values are not ticks.
+
+Part of the bundle's identity, since a rule that rejects a record changes memory. Pure description:
+parsing is the service's work.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
+
+
+class Quantity(BaseModel):
+    """A named number of a tick. `"price"` is short for `{name = "price"}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="Field name in the record.")
+    gt: float | None = Field(None, description="Valid only above this value (prices: 0).")
+    ge: float | None = Field(None, description="Valid only from this value on.")
+    log: bool = Field(False, description="Forecast the logarithm; needs gt >= 0.")
+
+    @model_validator(mode="after")
+    def _log_needs_positive(self) -> Self:
+        if self.log and (self.gt is None or self.gt < 0):
+            raise ValueError(f"{self.name}: log = true needs gt = 0, the logarithm of 0 is infinite")
+        return self
+
+
+class TickSchema(BaseModel):
+    """Names, units and validity rules of a tick record."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instrument: str = Field("instrument", description="Field with the instrument (= record key).")
+    time: str = Field("ts", description="Field with the tick's time.")
+    time_unit: TimeUnit = Field("ms", description="Unit of numeric times since 1970 UTC, or iso.")
+    sequence: str | None = Field(None, description="Field with a rising number per instrument.")
+    targets: tuple[Quantity, ...] = Field(min_length=1, description="What is forecast.")
+    features: tuple[Quantity, ...] = Field((), description="Further inputs; may be missing.")
+    ordered: tuple[str, ...] = Field(
+        (), description="Quantities that must not fall from left to right (bid, ask)."
+    )
+    max_ahead_ms: int = Field(
+        86_400_000, ge=0, description="Reject times further ahead of the record's timestamp."
+    )
+    max_gap_ms: int | None = Field(
+        None, ge=0, description="A longer pause is a gap: not scored, not learnt from."
+    )
+    max_value_bytes: int = Field(65_536, ge=64, description="Reject longer records.")
+
+    @field_validator("targets", "features", mode="before")
+    @classmethod
+    def _names_are_short_for_quantities(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [{"name": v} if isinstance(v, str) else v for v in value]
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [self.instrument, self.time, *(q.name for q in self.quantities)]
+        if self.sequence:
+            names.append(self.sequence)
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"field named twice: {', '.join(twice)}")
+        unknown = set(self.ordered) - {q.name for q in self.quantities}
+        if unknown:
+            raise ValueError(f"ordered names unknown quantities: {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Targets, then features: the order of a tick's value columns."""
+        return self.targets + self.features
+
+    @classmethod
+    def default(cls) -> TickSchema:
+        """One positive price per tick: `{"instrument", "ts" (ms), "price"}`."""
+        return cls(targets=(Quantity(name="price", gt=0, log=True),))

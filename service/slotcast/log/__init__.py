@@ -1,0 +1,1 @@
+"""The tick log: one port, several adapters."""

@@ -1,0 +1,123 @@
+"""Settings of a worker: a TOML file, overridden by environment variables.
+
+`SLOTCAST_KAFKA__BOOTSTRAP_SERVERS=broker:9092` overrides `bootstrap_servers` in `[kafka]`. Nothing
+here changes a forecast, except `[schema]` and `[bundle]`, which together are the bundle's identity:
+changing them under running memory is refused (see docs/recovery.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from slotcast_models.schema import TickSchema
+
+
+class Section(BaseModel):
+    """A section of the file: unknown names are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """`[kafka]`: brokers, topics and the consumer group."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Brokers, comma-separated.")
+    group: str = Field("slotcast", description="Consumer group; also names the memory.")
+    ticks: str = Field("ticks", description="Input topic, keyed by instrument.")
+    forecasts: str = Field("forecasts", description="Output topic, same number of partitions.")
+    dead_letters: str = Field("dead-letters", description="Topic for records that are no ticks.")
+    create_topics: bool = Field(True, description="Create missing topics at start.")
+    partitions: int = Field(4, ge=1, description="Partitions of topics that slotcast creates.")
+    replication: int = Field(1, ge=1, description="Replication of topics that slotcast creates.")
+    instance_id: str | None = Field(None, description="Static member name, unique per worker.")
+    session_timeout_ms: int = Field(6_000, ge=1_000, description="Silence after which a worker is dead.")
+    max_poll_interval_ms: int = Field(10_000, ge=1_000, description="Longest time between polls.")
+    delivery_timeout_ms: int = Field(10_000, ge=1_000, description="Longest time a send may take.")
+
+
+class StoreSettings(Section):
+    """`[store]`: where snapshots go and how often."""
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis with maxmemory-policy noeviction."
+    )
+    prefix: str = Field("slotcast", description="First part of every key.")
+    snapshot_interval_s: float = Field(5.0, gt=0, description="Time between watermarks.")
+    timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the store.")
+    patience_s: float = Field(10.0, ge=0, description="Wait for a lost store before going without.")
+
+
+class WorkerSettings(Section):
+    """`[worker]`: slots and the size of a poll."""
+
+    slots: int = Field(1_024, ge=1, description="Instruments kept in memory between commits.")
+    max_poll_ticks: int = Field(10_000, ge=1, description="Most ticks in one commit.")
+    poll_timeout_ms: int = Field(200, ge=100, description="Longest wait of a poll without records.")
+    commit_interval_ms: int = Field(0, ge=0, description="Least spacing of commits.")
+    lag_ready_ticks: int = Field(100_000, ge=0, description="Not ready while further behind.")
+    on_damage: Literal["fail", "cold", "warm-up"] = Field(
+        "fail", description="When the log no longer holds what exact recovery needs."
+    )
+
+
+class HttpSettings(Section):
+    """`[http]`: REST, metrics and the live page."""
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: int = Field(8080, ge=0, le=65535, description="Port; 0 takes a free one.")
+    token: SecretStr | None = Field(None, description="Bearer token for resets; none = open.")
+    reset_timeout_s: float = Field(10.0, gt=0, description="Wait for a reset's commit, then 202.")
+
+
+class BundleSettings(Section):
+    """`[bundle]`: the network and everything else the fold depends on."""
+
+    path: Path | None = Field(None, description="Bundle directory; none = the default bundle.")
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings.load(path)` reads the file and the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLOTCAST_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    store: StoreSettings = StoreSettings()
+    worker: WorkerSettings = WorkerSettings()
+    http: HttpSettings = HttpSettings()
+    bundle: BundleSettings = BundleSettings()
+    tick_schema: TickSchema = Field(
+        default_factory=TickSchema.default, alias="schema", description="What a tick looks like."
+    )
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Settings:
+        """Settings from `path` (TOML), environment first. Raises pydantic's ValidationError."""
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"config file {path} does not exist: give --config FILE")
+
+        class FromFile(Settings):
+            model_config = SettingsConfigDict(toml_file=path)
+
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,
+                file_secret_settings: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+        return FromFile()

@@ -1,0 +1,1 @@
+"""The snapshot store: one port, several adapters."""
