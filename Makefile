@@ -1,12 +1,74 @@
 # Everything a person does here is one word: `make help` prints them.
+# Each target sets up what it needs, once; later calls start at once.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 PYTHON ?= python3
 SERVE  := .venv
 DEV    := .venv-dev
+export PYTHON
 
-.PHONY: help
+INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
+COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-emit-index-url --no-header
+
+.PHONY: help demo test check format servers lock upgrade clean
+
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(SERVE)/.ready  ## live forecasts on simulated ticks, until Ctrl-C (TICKS=20000 ends by itself, PORT=8080)
+	@$(SERVE)/bin/slotcast demo $(if $(TICKS),--ticks $(TICKS)) $(if $(PORT),--port $(PORT))
+
+test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
+	@$(DEV)/bin/python -m pytest $(ARGS)
+
+check: $(DEV)/.ready  ## style, types and the arrows between modules
+	@$(DEV)/bin/ruff check .
+	@$(DEV)/bin/ruff format --check .
+	@$(DEV)/bin/mypy
+	@$(DEV)/bin/lint-imports
+
+format: $(DEV)/.ready  ## put the code into its canonical form
+	@$(DEV)/bin/ruff check --fix --exit-zero .
+	@$(DEV)/bin/ruff format .
+
+bench-%: $(DEV)/.ready  ## one benchmark: benchmarks/NAME.py prints a table and writes build/bench/NAME.json
+	@mkdir -p build/bench
+	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
+
+# Servers that are already there (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL) need nothing here.
+servers: $(if $(KAFKA_BOOTSTRAP_SERVERS),,build/kafka/.ready)  ## what the tests need to start Kafka and Redis
+	@$(if $(REDIS_URL),,scripts/need.sh redis-server=redis-server)
+
+build/kafka/.ready: tests/kafka/pom.xml scripts/need.sh
+	@scripts/need.sh java=default-jre-headless mvn=maven
+	@echo "copying the jars of Apache Kafka to build/kafka/libs"
+	@rm -rf build/kafka/libs
+	@mvn --quiet --batch-mode --no-transfer-progress --file tests/kafka/pom.xml \
+	    dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/build/kafka/libs
+	@touch $@
+
+$(SERVE)/.ready: requirements/serve.txt $(INSTALL)
+	@scripts/venv.sh $(SERVE) $< 14
+	@touch $@
+
+# TensorFlow, with which the tests build networks, has no wheels beyond 3.13.
+$(DEV)/.ready: requirements/dev.txt $(INSTALL)
+	@scripts/venv.sh $(DEV) $< 13
+	@touch $@
+
+lock: $(DEV)/.ready  ## write requirements/*.txt anew from pyproject.toml (`make upgrade`: with the newest versions)
+	@$(COMPILE) $(UPGRADE) requirements/build.in -o requirements/build.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra train --extra dev \
+	    -c requirements/constraints.in -c requirements/build.txt -o requirements/dev.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock  ## the same, with the newest versions that pyproject.toml allows
+
+clean:  ## remove everything made here, but not what the demo remembers
+	@rm -rf $(SERVE) $(DEV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
