@@ -1,0 +1,70 @@
+"""What every test may ask for: a real Kafka, a real Redis, the shared data sets.
+
+The servers start at the first test that needs one, once per run. A missing server is an error that
+names the way out, never a skip; `KAFKA_BOOTSTRAP_SERVERS` and `REDIS_URL` name running ones instead.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import redis
+
+from tests.servers import ROOT, Broker, KafkaServer, RedisServer
+
+# The machine's speed proves nothing; a failing example is printed so that it can be pasted back.
+hypothesis.settings.register_profile("slotcast", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("slotcast")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A broker: `kafka.bootstrap`, and `kafka.fresh_topic(partitions)` for a topic of one's own."""
+    running = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if running:
+        yield Broker(running)
+        return
+    with KafkaServer() as server:
+        yield Broker(server.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def _redis_url() -> Iterator[str]:
+    running = os.environ.get("REDIS_URL")
+    if running:
+        yield running
+        return
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix of this test alone."""
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def redis_url(_redis_url: str, redis_prefix: str) -> Iterator[str]:
+    """A Redis for this test: empty if it is ours, else without keys under `redis_prefix`."""
+    ours = "REDIS_URL" not in os.environ
+    with redis.Redis.from_url(_redis_url) as client:
+        if ours:
+            client.flushall()
+        yield _redis_url
+        for key in [] if ours else client.scan_iter(match=f"{redis_prefix}*"):
+            client.delete(key)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets: beside the repository, or where `SLOTCAST_DATA` says."""
+    folder = Path(os.environ.get("SLOTCAST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set SLOTCAST_DATA to a folder that has it")
+    return folder
