@@ -1,0 +1,156 @@
+"""A bundle: one directory with the network, its step program and the manifest.
+
+The manifest plus a tick schema is everything the fold depends on besides the log; `Bundle.identity`
+names it. Nothing is unpickled, every file is checked against the manifest's sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slotcast_models.memory import Layout
+from slotcast_models.rules import FoldRules
+from slotcast_models.schema import TickSchema
+
+FORMAT = 1
+MANIFEST, STEP, NETWORK = "manifest.json", "step.tflite", "network.keras"
+DEFAULT = Path(__file__).parent / "bundles" / "default"
+
+
+class BundleError(Exception):
+    """The bundle cannot be used; the message names the file and the way out."""
+
+
+class NetworkSpec(BaseModel):
+    """What the network is. `rows = "target"`: one network row per target, with its own inputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cells: tuple[tuple[str, int], ...] = Field(description="Recurrent layers, kind and units.")
+    rows: Literal["target", "instrument"] = "target"
+    inputs: int = Field(gt=0, description="Inputs of one network row.")
+    outputs: int = Field(gt=0, description="Outputs of one network row.")
+    width: int = Field(gt=0, description="Carried numbers of one network row.")
+    parameters: int = Field(ge=0)
+    training: str = Field(description="How the weights came about, for people.")
+
+
+class Manifest(BaseModel):
+    """manifest.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    network: NetworkSpec
+    rules: FoldRules = FoldRules()
+    files: dict[str, str] = Field(description="File name -> sha256.")
+    tick_schema: TickSchema | None = Field(None, description="None: any schema may be bound.")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle, perhaps bound to a schema."""
+
+    manifest: Manifest
+    program: bytes
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Bundle:
+        """Read and check a bundle directory (the default bundle for None). Raises BundleError."""
+        path = path or DEFAULT
+        try:
+            text = (path / MANIFEST).read_text()
+            version = json.loads(text).get("format")
+            if version != FORMAT:
+                raise BundleError(
+                    f"bundle {path} has format {version}, this build reads {FORMAT}: "
+                    "export it again, or install the slotcast version that wrote it"
+                )
+            manifest = Manifest.model_validate_json(text)
+            contents = {name: (path / name).read_bytes() for name in manifest.files}
+        except (OSError, ValueError, ValidationError) as error:
+            raise BundleError(f"bundle {path} cannot be read: {error}") from error
+        for name, digest in manifest.files.items():
+            if hashlib.sha256(contents[name]).hexdigest() != digest:
+                raise BundleError(f"bundle {path}: {name} differs from its manifest: copy it again")
+        if STEP not in contents:
+            raise BundleError(f"bundle {path} has no {STEP}: export it with slotcast_models.export")
+        return cls(manifest, contents[STEP])
+
+    def bind(self, schema: TickSchema) -> Bundle:
+        """This bundle for ticks of `schema`. Raises BundleError if it cannot step them."""
+        own = self.manifest.tick_schema
+        if own is not None and own != schema:
+            raise BundleError(
+                f"bundle {self.manifest.name} was made for another schema: "
+                "leave [schema] out of the configuration, or train a bundle for this one"
+            )
+        network, targets, quantities = (
+            self.manifest.network,
+            len(schema.targets),
+            len(schema.quantities),
+        )
+        if network.rows == "instrument":
+            wanted = (2 * quantities + len(schema.features) + 1, targets)
+        else:
+            wanted = (3, 1)
+        if (network.inputs, network.outputs) != wanted:
+            raise BundleError(
+                f"bundle {self.manifest.name} has {network.inputs} inputs and {network.outputs} "
+                f"outputs per {network.rows}, the schema needs {wanted[0]} and {wanted[1]}"
+            )
+        return Bundle(self.manifest.model_copy(update={"tick_schema": schema}), self.program)
+
+    @property
+    def schema(self) -> TickSchema:
+        """The bound schema. Asserts that there is one."""
+        assert self.manifest.tick_schema is not None, "bind the bundle to a schema first"
+        return self.manifest.tick_schema
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over everything the fold depends on, schema included."""
+        facts = self.manifest.model_dump(mode="json", exclude={"network": {"training"}})
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @cached_property
+    def identity(self) -> str:
+        """Name and short fingerprint, as forecasts carry it."""
+        return f"{self.manifest.name}-{self.fingerprint[:12]}"
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Sizes of a memory row for the bound schema."""
+        network, rules = self.manifest.network, self.manifest.rules
+        targets, quantities = len(self.schema.targets), len(self.schema.quantities)
+        rows = targets if network.rows == "target" else 1
+        siblings = min(rules.siblings, quantities - 1)
+        return Layout(
+            net=rows * network.width,
+            history=rules.input_history,
+            inputs=rows * network.inputs,
+            quantities=quantities,
+            targets=targets,
+            lags=rules.lags,
+            features=1 + rules.lags + siblings + 1 + 1,
+            levels=len(rules.levels),
+        )
+
+
+def save_bundle(path: Path, manifest: Manifest, contents: dict[str, bytes]) -> None:
+    """Write a bundle directory; the manifest's digests are made here, and it is written last."""
+    path.mkdir(parents=True, exist_ok=True)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    for name, content in contents.items():
+        (path / name).write_bytes(content)
+    text = manifest.model_copy(update={"files": files}).model_dump_json(indent=2)
+    (path / MANIFEST).write_text(text + "\n")

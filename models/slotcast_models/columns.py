@@ -1,0 +1,134 @@
+"""A poll as columns: what goes into the fold, what comes out, and the verdict on each tick.
+
+Columns are in offset order. Resets stand among the ticks, at their place in the log.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast_models.compiled import compiled
+from slotcast_models.memory import APPLIED, NEVER, SEQUENCE, TIME, Memory
+
+TICK, RESET, FREE = range(3)
+"""Kinds of column entries: a tick, an instrument's reset, a step of a free run (learns nothing)."""
+
+VALID, LATE, REPEAT, APPLIED_BEFORE = range(4)
+"""Verdicts of `judge`."""
+
+class Columns(NamedTuple):
+    """Ticks (and resets) in offset order, as columns of length n."""
+
+    slot: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    time_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    value: NDArray[np.float64]  # [n, Q], targets first; NaN where a feature is missing
+    step_ns: NDArray[np.int64]  # since the instrument's last tick, -1 for none; filled by `judge`
+
+
+class Published(NamedTuple):
+    """What `after` publishes, by column index. Values are in the targets' own units."""
+
+    point: NDArray[np.float64]  # [n, T]
+    lower: NDArray[np.float64]  # [n, T, L]
+    upper: NDArray[np.float64]  # [n, T, L]
+    model: NDArray[np.bool_]  # [n, T]  False: persistence is published
+    skill: NDArray[np.float64]  # [n, T]  NaN before there is an error of persistence
+    ticks: NDArray[np.int64]  # [n]
+    origin: NDArray[np.int64]  # [n]
+
+
+class Bits(NamedTuple):
+    """The numbers of `Published` seen as whole numbers, for the fingerprint."""
+
+    point: NDArray[np.uint64]
+    lower: NDArray[np.uint64]
+    upper: NDArray[np.uint64]
+
+
+class Plan(NamedTuple):
+    """What the loops need of the bundle."""
+
+    rules: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    start: NDArray[np.float64]  # [2, L] trackers of a fresh row
+    log: NDArray[np.bool_]  # [Q]
+    per_target: bool  # one network row per target with its own inputs, or one per instrument
+
+
+@compiled
+def judge(memory: Memory, columns: Columns, verdicts: NDArray[np.int8]) -> None:
+    """Verdicts in offset order; takes time, sequence and applied offset into memory.
+
+    The sequence number is judged before the time; a reset forgets both.
+    """
+    for i in range(columns.slot.shape[0]):
+        count = memory.count[columns.slot[i]]
+        verdicts[i] = VALID
+        if columns.offset[i] <= count[APPLIED]:
+            verdicts[i] = APPLIED_BEFORE
+        elif columns.kind[i] == RESET:
+            count[TIME], count[SEQUENCE] = NEVER, NEVER
+            count[APPLIED] = columns.offset[i]
+        elif columns.sequence[i] != NEVER and columns.sequence[i] <= count[SEQUENCE]:
+            verdicts[i] = REPEAT
+        elif columns.time_ns[i] < count[TIME]:
+            verdicts[i] = LATE
+        else:
+            known = count[TIME] != NEVER
+            columns.step_ns[i] = columns.time_ns[i] - count[TIME] if known else -1
+            count[TIME], count[APPLIED] = columns.time_ns[i], columns.offset[i]
+            if columns.sequence[i] != NEVER:
+                count[SEQUENCE] = columns.sequence[i]
+
+
+def allocate_published(n: int, targets: int, levels: int) -> Published:
+    """Zeroed output columns for n ticks."""
+    return Published(
+        point=np.zeros((n, targets)),
+        lower=np.zeros((n, targets, levels)),
+        upper=np.zeros((n, targets, levels)),
+        model=np.zeros((n, targets), dtype=np.bool_),
+        skill=np.zeros((n, targets)),
+        ticks=np.zeros(n, dtype=np.int64),
+        origin=np.zeros(n, dtype=np.int64),
+    )
+
+
+def bits_of(published: Published) -> Bits:
+    """The same numbers, not copied."""
+    return Bits(*(a.view(np.uint64) for a in (published.point, published.lower, published.upper)))
+
+
+@compiled
+def split_into_waves(
+    slot: NDArray[np.int64], chosen: NDArray[np.int64], seen: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Waves of the chosen columns: wave w holds each slot's w-th tick, in offset order.
+
+    Returns (order, starts): wave w is order[starts[w]:starts[w + 1]]. `seen` is scratch of one zero
+    per slot, and is zero again on return.
+    """
+    n = chosen.shape[0]
+    place, last = np.empty(n, np.int64), 0
+    for i in range(n):
+        s = slot[chosen[i]]
+        place[i] = seen[s]
+        seen[s] += 1
+        last = max(last, seen[s])
+    starts = np.zeros(last + 1, np.int64)
+    for i in range(n):
+        seen[slot[chosen[i]]] = 0
+        starts[place[i] + 1] += 1
+    for w in range(last):
+        starts[w + 1] += starts[w]
+    order, fill = np.empty(n, np.int64), starts[:-1].copy()
+    for i in range(n):
+        order[fill[place[i]]] = chosen[i]
+        fill[place[i]] += 1
+    return order, starts

@@ -1,0 +1,371 @@
+"""The per-slot half of the predictor: what happens to one memory row when one tick arrives.
+
+Plain scalar loops over one slot at a time, compiled. Nothing here sees another slot, a clock, or
+where a wave begins, so the result depends on the log and the manifest alone. Around the network
+step of a wave stand two functions:
+
+`before` the step, per tick:   1. score the pending forecast   2. move the intervals
+                               3. learn readout and stage      4. learn scale; build network inputs
+`after` the step, per tick:    5. network row and output        6. combine, guard, publish, remember
+
+Forecasts are scored and learnt from only with what was stored when they were made.
+"""
+
+from __future__ import annotations
+
+import math
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast_models.columns import RESET, TICK, Bits, Columns, Plan, Published
+from slotcast_models.compiled import compiled
+from slotcast_models.intervals import (
+    LOWER,
+    UPPER,
+    error_scale_of,
+    learn_error_scale,
+    learn_quantiles,
+    place_bounds,
+)
+from slotcast_models.memory import (
+    ABSOLUTE_ERROR,
+    ABSOLUTE_NAIVE,
+    BREAKS,
+    CHANGE,
+    ERROR_SCALE,
+    GAPS,
+    LEVEL,
+    MEDIAN_NS,
+    MODEL,
+    NEVER,
+    ORIGIN,
+    PENDING,
+    POINT,
+    PRESENT,
+    PUBLISHED,
+    SCALE,
+    SCORED,
+    SHARE,
+    SQUARED_ERROR,
+    SQUARED_NAIVE,
+    STAGE,
+    STAGE_P,
+    STEP_NS,
+    TICKS,
+    U,
+    VALUE,
+    Memory,
+)
+from slotcast_models.readout import (
+    candidate_change,
+    gate_is_open,
+    learn_gate,
+    learn_readout,
+    learn_stage,
+)
+from slotcast_models.rules import (
+    BREAK_SCALES,
+    GAP_MEDIANS,
+    MAX_GAP_NS,
+    RIDGE,
+    STAGE_PRIOR,
+    STAGE_RIDGE,
+    WARMUP_TICKS,
+)
+from slotcast_models.scaling import clip, learn_level, learn_scale, scale_of
+
+INPUT_LIMIT = 8.0
+MEDIAN_RATE = 0.05
+
+
+@compiled
+def wipe(memory: Memory, slot: int, plan: Plan) -> None:
+    """Make the row a fresh one; the log's own bookkeeping (applied, marks, shares) stays."""
+    memory.net[slot, :] = 0.0
+    memory.inputs[slot, :, :] = 0.0
+    memory.quantity[slot, :, :] = 0.0
+    memory.target[slot, :, :] = 0.0
+    memory.lags[slot, :, :] = 0.0
+    memory.weights[slot, :, :] = 0.0
+    memory.cov[slot, :, :, :] = 0.0
+    memory.features[slot, :, :] = 0.0
+    memory.bounds[slot, :, :, :] = 0.0
+    memory.covered[slot, :, :] = 0
+    memory.pace[slot, :] = 0.0
+    size = memory.weights.shape[2]
+    for j in range(memory.weights.shape[1]):
+        memory.weights[slot, j, size - 1] = 1.0  # trust the network's output at first
+        memory.target[slot, j, STAGE] = plan.rules[STAGE_PRIOR]
+        memory.target[slot, j, STAGE_P] = 1.0 / plan.rules[STAGE_RIDGE]
+        memory.quantiles[slot, j] = plan.start
+        for i in range(size):
+            memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
+    count = memory.count[slot]
+    count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
+    count[GAPS], count[BREAKS] = 0, 0
+
+
+@compiled
+def is_gap(memory: Memory, slot: int, step_ns: int, rules: NDArray[np.float64]) -> bool:
+    """Whether the pause before this tick is longer than the schema's gap and 20 median steps."""
+    longest = max(rules[MAX_GAP_NS], rules[GAP_MEDIANS] * memory.pace[slot, MEDIAN_NS])
+    return step_ns > longest  # type: ignore[no-any-return]
+
+
+@compiled
+def learn_pace(memory: Memory, slot: int, step_ns: int) -> None:
+    """Track the median of the positive time steps."""
+    pace = memory.pace[slot]
+    pace[STEP_NS] = max(step_ns, 0)
+    if step_ns > 0:
+        if pace[MEDIAN_NS] == 0.0:
+            pace[MEDIAN_NS] = step_ns
+        elif step_ns > pace[MEDIAN_NS]:
+            pace[MEDIAN_NS] *= 1.0 + MEDIAN_RATE
+        elif step_ns < pace[MEDIAN_NS]:
+            pace[MEDIAN_NS] /= 1.0 + MEDIAN_RATE
+
+
+@compiled
+def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan) -> None:
+    """1 and 2: compare the pending forecast of target `j` with what came; move its intervals."""
+    target = memory.target[slot, j]
+    miss, naive = value - target[PUBLISHED], value - memory.quantity[slot, j, VALUE]
+    target[SQUARED_ERROR] += miss * miss
+    target[SQUARED_NAIVE] += naive * naive
+    target[ABSOLUTE_ERROR] += abs(miss)
+    target[ABSOLUTE_NAIVE] += abs(naive)
+    bounds, covered = memory.bounds[slot, j], memory.covered[slot, j]
+    for i in range(covered.shape[0]):
+        covered[i] += 1 if bounds[LOWER, i] <= u <= bounds[UPPER, i] else 0
+    if target[ERROR_SCALE] > 0.0:
+        z = (u - target[POINT]) / target[ERROR_SCALE]
+        learn_quantiles(memory.quantiles[slot, j], z, plan.levels, plan.rules)
+    learn_error_scale(target, u - target[POINT], target[ERROR_SCALE], plan.rules)
+
+
+@compiled
+def learn(memory: Memory, slot: int, j: int, change: float, rules: NDArray[np.float64]) -> None:
+    """3: gate, second stage and readout of target `j`, with what its forecast stored."""
+    target = memory.target[slot, j]
+    if target[SCALE] == 0.0 or memory.count[slot, TICKS] <= rules[WARMUP_TICKS]:
+        return
+    label = clip(change / target[SCALE], INPUT_LIMIT)
+    learn_gate(target, label, rules)
+    learn_stage(target, label, rules)
+    learn_readout(
+        memory.weights[slot, j], memory.cov[slot, j], memory.features[slot, j], label, rules
+    )
+
+
+@compiled
+def push_change(memory: Memory, slot: int, j: int, change: float, forget: bool) -> None:
+    """Put a target's change in front of its lags; after a gap or a break, forget the others."""
+    lags = memory.lags[slot, j]
+    for i in range(lags.shape[0] - 1, 0, -1):
+        lags[i] = 0.0 if forget else lags[i - 1]
+    lags[0] = 0.0 if forget else change
+
+
+@compiled
+def take_quantity(
+    memory: Memory, slot: int, q: int, value: float, kind: int, gap: bool, plan: Plan
+) -> None:
+    """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value."""
+    quantity = memory.quantity[slot, q]
+    first = memory.count[slot, TICKS] == 0
+    if math.isnan(value):  # a missing feature holds its value
+        quantity[CHANGE], quantity[PRESENT] = 0.0, 0.0
+        return
+    u = math.log(value) if plan.log[q] else value
+    known = not first and not gap
+    change = u - quantity[U] if known else 0.0
+    scale = scale_of(quantity)
+    broken = scale > 0.0 and abs(change) > plan.rules[BREAK_SCALES] * scale
+    if q < memory.target.shape[1]:
+        if known and kind == TICK and memory.count[slot, PENDING] == 1:
+            score(memory, slot, q, value, u, plan)
+            if not broken:
+                learn(memory, slot, q, change, plan.rules)
+        if broken:
+            memory.count[slot, BREAKS] += 1
+        push_change(memory, slot, q, change, gap or broken)
+    if kind == TICK:
+        if known:
+            learn_scale(quantity, change, plan.rules)
+        learn_level(quantity, u, first or broken, plan.rules)
+    quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, 1.0
+    quantity[CHANGE] = 0.0 if broken else change
+
+
+@compiled
+def deviation(quantity: NDArray[np.float64], scale: float) -> float:
+    """How far the value is from its level, in scales of a change, clipped."""
+    return clip((quantity[U] - quantity[LEVEL]) / scale, INPUT_LIMIT) if scale > 0.0 else 0.0
+
+
+@compiled
+def scaled(change: float, scale: float) -> float:
+    """A change in scales, clipped; 0 while there is no scale."""
+    return clip(change / scale, INPUT_LIMIT) if scale > 0.0 else 0.0
+
+
+@compiled
+def network_inputs(
+    memory: Memory, slot: int, per_target: bool, inputs: NDArray[np.float32]
+) -> None:
+    """Inputs of one tick: scaled change and deviation per quantity, and the time since the last.
+
+    Per target: [change, deviation, pace] for each target. Per instrument: [change, deviation] for
+    each quantity, [present] for each feature, and the pace once.
+    """
+    targets, pace = memory.target.shape[1], memory.pace[slot]
+    step = math.log1p(pace[STEP_NS] / pace[MEDIAN_NS]) if pace[MEDIAN_NS] > 0.0 else 0.0
+    place = 0
+    for q in range(targets if per_target else memory.quantity.shape[1]):
+        quantity = memory.quantity[slot, q]
+        scale = scale_of(quantity)
+        inputs[place] = scaled(quantity[CHANGE], scale)
+        inputs[place + 1] = deviation(quantity, scale)
+        place += 2
+        if per_target:
+            inputs[place] = min(step, INPUT_LIMIT)
+            place += 1
+        elif q >= targets:
+            inputs[place] = quantity[PRESENT]
+            place += 1
+    if not per_target:
+        inputs[place] = min(step, INPUT_LIMIT)
+
+
+@compiled
+def readout_features(memory: Memory, slot: int, j: int, scale: float) -> None:
+    """Features of target `j`: bias, own lags, siblings' changes, deviation; the network's comes last."""
+    features, lags = memory.features[slot, j], memory.lags[slot, j]
+    features[0] = 1.0
+    place = 1
+    for i in range(lags.shape[0]):
+        features[place] = scaled(lags[i], scale)
+        place += 1
+    for q in range(memory.quantity.shape[1]):
+        if q != j and place < features.shape[0] - 2:
+            sibling = memory.quantity[slot, q]
+            features[place] = scaled(sibling[CHANGE], scale_of(sibling))
+            place += 1
+    features[place] = deviation(memory.quantity[slot, j], scale)
+
+
+@compiled
+def before(
+    memory: Memory,
+    plan: Plan,
+    columns: Columns,
+    wave: NDArray[np.int64],
+    inputs: NDArray[np.float32],
+    net: NDArray[np.float32],
+) -> None:
+    """1 to 4 for every tick of the wave; gathers network inputs [k, W] and rows [k, rows * D]."""
+    for i in range(wave.shape[0]):
+        tick = wave[i]
+        slot, kind = columns.slot[tick], columns.kind[tick]
+        inputs[i, :] = 0.0
+        if kind == RESET:
+            wipe(memory, slot, plan)
+            net[i, :] = 0.0
+            continue
+        count, step_ns = memory.count[slot], columns.step_ns[tick]
+        gap = kind == TICK and is_gap(memory, slot, step_ns, plan.rules)
+        learn_pace(memory, slot, step_ns)
+        for q in range(memory.quantity.shape[1]):
+            take_quantity(memory, slot, q, columns.value[tick, q], kind, gap, plan)
+        if count[TICKS] == 0:
+            count[ORIGIN] = columns.offset[tick]
+        elif gap:
+            count[GAPS] += 1
+        elif count[PENDING] == 1 and kind == TICK:
+            count[SCORED] += 1
+        network_inputs(memory, slot, plan.per_target, inputs[i])
+        memory.inputs[slot, count[TICKS] % memory.inputs.shape[1]] = inputs[i]
+        count[TICKS] += 1
+        net[i] = memory.net[slot]
+
+
+@compiled
+def mix(share: np.uint64, bits: np.uint64) -> np.uint64:
+    """One round of a 64-bit hash chain (the finaliser of splitmix64; Steele et al., 2014)."""
+    x = share ^ bits
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))) + np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan) -> None:
+    """6 for one target: combine, guard, un-scale, place the interval, and remember it all."""
+    quantity, target = memory.quantity[slot, j], memory.target[slot, j]
+    scale = scale_of(quantity)
+    readout_features(memory, slot, j, scale)
+    memory.features[slot, j, memory.features.shape[2] - 1] = clip(output, INPUT_LIMIT)
+    change = candidate_change(target, memory.weights[slot, j], memory.features[slot, j])
+    is_model = scale > 0.0 and gate_is_open(target, plan.rules)
+    target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
+    target[MODEL], target[POINT] = 0.0, quantity[U]
+    target[PUBLISHED] = quantity[VALUE]
+    if is_model:
+        target[MODEL], target[POINT] = 1.0, quantity[U] + change * scale
+        target[PUBLISHED] = math.exp(target[POINT]) if plan.log[j] else target[POINT]
+    place_bounds(
+        memory.bounds[slot, j], memory.quantiles[slot, j], target[POINT], target[ERROR_SCALE]
+    )
+
+
+@compiled
+def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Published) -> None:
+    """Write the slot's pending forecast into the columns at `tick`."""
+    for j in range(memory.target.shape[1]):
+        target, bounds = memory.target[slot, j], memory.bounds[slot, j]
+        published.point[tick, j] = target[PUBLISHED]
+        published.model[tick, j] = target[MODEL] == 1.0
+        for i in range(bounds.shape[1]):
+            low, high = bounds[LOWER, i], bounds[UPPER, i]
+            published.lower[tick, j, i] = math.exp(low) if plan.log[j] else low
+            published.upper[tick, j, i] = math.exp(high) if plan.log[j] else high
+        published.skill[tick, j] = math.nan
+        if target[SQUARED_NAIVE] > 0.0:
+            published.skill[tick, j] = 1.0 - target[SQUARED_ERROR] / target[SQUARED_NAIVE]
+    published.ticks[tick] = memory.count[slot, TICKS]
+    published.origin[tick] = memory.count[slot, ORIGIN]
+
+
+@compiled
+def after(
+    memory: Memory,
+    plan: Plan,
+    columns: Columns,
+    wave: NDArray[np.int64],
+    outputs: NDArray[np.float32],
+    net: NDArray[np.float32],
+    published: Published,
+    bits: Bits,
+) -> None:
+    """5 and 6 for every tick of the wave, with outputs [k, T] and new network rows [k, rows * D].
+
+    `bits` are the published numbers seen as whole numbers, for the fingerprint.
+    """
+    targets = memory.target.shape[1]
+    for i in range(wave.shape[0]):
+        tick = wave[i]
+        slot = columns.slot[tick]
+        if columns.kind[tick] == RESET:
+            continue
+        memory.net[slot] = net[i]
+        memory.count[slot, PENDING] = 1
+        share = mix(memory.share[slot, SHARE], np.uint64(columns.offset[tick]))
+        for j in range(targets):
+            forecast_target(memory, slot, j, float(outputs[i, j]), plan)
+        restate(memory, slot, tick, plan, published)
+        for j in range(targets):
+            share = mix(share, bits.point[tick, j])
+            for k in range(bits.lower.shape[2]):
+                share = mix(mix(share, bits.lower[tick, j, k]), bits.upper[tick, j, k])
+        memory.share[slot, SHARE] = share

@@ -1,0 +1,104 @@
+"""Memory: all that a slot carries between ticks, as one row of fixed layout.
+
+Rows are a numpy structured array, so a row's bytes are one slice; `Memory` names its fields as
+strided arrays for the compiled loops (`memory.target[slot, j, POINT]`). Scalars of one kind share
+an array and are found by the index constants below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# memory.quantity[slot, q, .]: per quantity (targets first, then features). "u" is the value, or its
+# logarithm where the schema says so; scales and levels are in units of u.
+VALUE, U, CHANGE, SCALE_SUM, SCALE_WEIGHT, BUSY_SUM, BUSY_WEIGHT, LEVEL, PRESENT = range(9)
+QUANTITY_FIELDS = 9
+
+# memory.target[slot, j, .]: per target. The first block is the pending forecast.
+POINT, BASE, CANDIDATE, SCALE, ERROR_SCALE, MODEL = range(6)
+ERROR_SUM, ERROR_WEIGHT, STAGE, STAGE_P, GATE_SUM, GATE_SQUARES, GATE_WEIGHT, GATE_WEIGHT2 = range(
+    6, 14
+)
+SQUARED_ERROR, SQUARED_NAIVE, ABSOLUTE_ERROR, ABSOLUTE_NAIVE, PUBLISHED = range(14, 19)
+TARGET_FIELDS = 19
+
+# memory.pace[slot, .]: nanoseconds between ticks.
+STEP_NS, MEDIAN_NS = range(2)
+
+# memory.count[slot, .]: whole numbers.
+TIME, SEQUENCE, TICKS, APPLIED, ORIGIN, PENDING, SCORED, GAPS, BREAKS, MARK_A, MARK_B = range(11)
+COUNT_FIELDS = 11
+
+# memory.share[slot, .]: fingerprint share now, and at the offsets MARK_A and MARK_B.
+SHARE, SHARE_A, SHARE_B = range(3)
+
+NEVER = -(2**63)
+"""Time or sequence number before the first tick."""
+
+
+class Memory(NamedTuple):
+    """The fields of all rows, as strided views of one buffer; the first axis is the slot."""
+
+    net: NDArray[np.float32]  # [slots, rows * width]     network rows
+    inputs: NDArray[np.float32]  # [slots, history, inputs]  last network inputs, a ring
+    quantity: NDArray[np.float64]  # [slots, Q, QUANTITY_FIELDS]
+    target: NDArray[np.float64]  # [slots, T, TARGET_FIELDS]
+    lags: NDArray[np.float64]  # [slots, T, lags]          own changes, newest first, in u
+    weights: NDArray[np.float64]  # [slots, T, R]             readout
+    cov: NDArray[np.float64]  # [slots, T, R, R]          readout covariance
+    features: NDArray[np.float64]  # [slots, T, R]             of the pending forecast
+    quantiles: NDArray[np.float64]  # [slots, T, 2, L]          trackers, in error scales
+    bounds: NDArray[np.float64]  # [slots, T, 2, L]          of the pending forecast, in u
+    covered: NDArray[np.int64]  # [slots, T, L]
+    pace: NDArray[np.float64]  # [slots, 2]
+    count: NDArray[np.int64]  # [slots, COUNT_FIELDS]
+    share: NDArray[np.uint64]  # [slots, 3]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes that fix a row: network rows and their width, inputs, quantities, targets and so on."""
+
+    net: int
+    history: int
+    inputs: int
+    quantities: int
+    targets: int
+    lags: int
+    features: int
+    levels: int
+
+    def dtype(self) -> np.dtype[np.void]:
+        """One row, 8-byte aligned throughout."""
+        t, r, n = self.targets, self.features, self.levels
+        fields = [
+            ("net", "<f4", (self.net,)),
+            ("inputs", "<f4", (self.history, self.inputs)),
+            ("quantity", "<f8", (self.quantities, QUANTITY_FIELDS)),
+            ("target", "<f8", (t, TARGET_FIELDS)),
+            ("lags", "<f8", (t, self.lags)),
+            ("weights", "<f8", (t, r)),
+            ("cov", "<f8", (t, r, r)),
+            ("features", "<f8", (t, r)),
+            ("quantiles", "<f8", (t, 2, n)),
+            ("bounds", "<f8", (t, 2, n)),
+            ("covered", "<i8", (t, n)),
+            ("pace", "<f8", (2,)),
+            ("count", "<i8", (COUNT_FIELDS,)),
+            ("share", "<u8", (3,)),
+        ]
+        return np.dtype(fields, align=True)
+
+    def allocate(self, slots: int) -> tuple[NDArray[np.void], Memory]:
+        """Zeroed rows for `slots` slots, and their fields."""
+        rows = np.zeros(slots, self.dtype())
+        return rows, view(rows)
+
+
+def view(rows: NDArray[np.void]) -> Memory:
+    """The fields of structured rows."""
+    return Memory(*(rows[name] for name in Memory._fields))

@@ -1,0 +1,161 @@
+"""The predictor: memory rows and columns of ticks in, forecasts out. No I/O, no clock.
+
+    predictor = Predictor(bundle)
+    rows, memory = predictor.allocate(slots)
+    predictor.advance(memory, columns, verdicts, published)
+
+`advance` judges the columns, splits them into waves, and for each wave runs `before`, one batched
+network step, `after` (see fold). The same code serves live ticks, silent replay, free runs and
+backtests.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast_models.bundle import Bundle
+from slotcast_models.columns import (
+    FREE,
+    VALID,
+    Bits,
+    Columns,
+    Plan,
+    Published,
+    allocate_published,
+    bits_of,
+    judge,
+    split_into_waves,
+)
+from slotcast_models.fold import after, before, restate, wipe
+from slotcast_models.intervals import start_quantiles
+from slotcast_models.memory import MEDIAN_NS, NEVER, TICKS, VALUE, Memory, view
+from slotcast_models.step import StepProgram
+
+
+class Predictor:
+    """One bundle, ready to step. Not thread-safe: one per thread."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.layout = bundle, bundle.layout
+        rules, schema = bundle.manifest.rules, bundle.schema
+        gap_ns = math.inf if schema.max_gap_ms is None else schema.max_gap_ms * 1e6
+        self.plan = Plan(
+            rules=rules.as_array(gap_ns),
+            levels=np.array(rules.levels),
+            start=start_quantiles(rules.levels),
+            log=np.array([q.log for q in schema.quantities]),
+            per_target=bundle.manifest.network.rows == "target",
+        )
+        self._program = StepProgram(bundle.program)
+        self._rows = self.layout.inputs // self._program.features
+        self._inputs = np.zeros((0, self.layout.inputs), np.float32)
+        self._net = np.zeros((0, self.layout.net), np.float32)
+        self._seen = np.zeros(0, np.int64)
+
+    def allocate(self, slots: int) -> tuple[NDArray[np.void], Memory]:
+        """Fresh rows for `slots` slots."""
+        rows, memory = self.layout.allocate(slots)
+        fresh = self.fresh_row()
+        for start in range(0, slots, 4096):
+            rows[start : start + 4096] = fresh
+        return rows, memory
+
+    def fresh_row(self) -> NDArray[np.void]:
+        """The row of an instrument that has never ticked: shape [1]."""
+        rows, memory = self.layout.allocate(1)
+        wipe(memory, 0, self.plan)
+        memory.count[0, :] = NEVER
+        wipe(memory, 0, self.plan)
+        return rows
+
+    def advance(
+        self, memory: Memory, columns: Columns, verdicts: NDArray[np.int8], published: Published
+    ) -> int:
+        """Judge and step all columns; returns the number of waves.
+
+        `verdicts` [n] and `published` are filled in; `published` only where the verdict is VALID
+        and the entry is a tick.
+        """
+        judge(memory, columns, verdicts)
+        chosen = np.flatnonzero(verdicts == VALID)
+        if not len(chosen):
+            return 0
+        if len(self._seen) < len(memory.count):
+            self._seen = np.zeros(len(memory.count), np.int64)
+        order, starts = split_into_waves(columns.slot, chosen, self._seen)
+        bits = bits_of(published)
+        self._fit(int(np.diff(starts).max()))
+        bounds = starts.tolist()
+        for first, last in zip(bounds, bounds[1:], strict=False):
+            self._step_wave(memory, columns, order[first:last], published, bits)
+        return len(bounds) - 1
+
+    def _step_wave(
+        self,
+        memory: Memory,
+        columns: Columns,
+        wave: NDArray[np.int64],
+        published: Published,
+        bits: Bits,
+    ) -> None:
+        n = len(wave)
+        inputs, net = self._inputs[:n], self._net[:n]
+        before(memory, self.plan, columns, wave, inputs, net)
+        program = self._program
+        outputs, rows = program.run(
+            inputs.reshape(n * self._rows, program.features),
+            net.reshape(n * self._rows, program.width),
+        )
+        outputs, rows = outputs.reshape(n, -1), rows.reshape(n, -1)
+        after(memory, self.plan, columns, wave, outputs, rows, published, bits)
+
+    def _fit(self, widest: int) -> None:
+        if widest > len(self._inputs):
+            self._inputs = np.zeros((widest, self.layout.inputs), np.float32)
+            self._net = np.zeros((widest, self.layout.net), np.float32)
+
+    def free_run(
+        self, row: NDArray[np.void], steps: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Forecasts of the next `steps` ticks from one memory row [1], which is left untouched.
+
+        Returns points [steps, T], lower and upper [steps, T, L] in the targets' units. Published
+        points are fed back as values one median time step apart. Half-widths grow with the square
+        root of the step, as for a random walk. Raises ValueError for a row that never ticked.
+        """
+        rows = row.copy()
+        memory = view(rows)
+        if memory.count[0, TICKS] == 0:
+            raise ValueError("no ticks yet: nothing to run on from")
+        targets, levels = self.layout.targets, self.layout.levels
+        points = np.zeros((steps, targets))
+        lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))
+        column, out = _lone_column(self.layout.quantities), allocate_published(1, targets, levels)
+        column.step_ns[0] = int(memory.pace[0, MEDIAN_NS])
+        wave, bits = np.zeros(1, np.int64), bits_of(out)
+        self._fit(1)
+        restate(memory, 0, 0, self.plan, out)
+        for h in range(steps):
+            grown = math.sqrt(h + 1.0)
+            points[h] = out.point[0]
+            lower[h] = points[h][:, None] + grown * (out.lower[0] - points[h][:, None])
+            upper[h] = points[h][:, None] + grown * (out.upper[0] - points[h][:, None])
+            column.value[0, :targets] = out.point[0]
+            column.value[0, targets:] = memory.quantity[0, targets:, VALUE]
+            self._step_wave(memory, column, wave, out, bits)
+        return points, lower, upper
+
+
+def _lone_column(quantities: int) -> Columns:
+    return Columns(
+        slot=np.zeros(1, np.int64),
+        kind=np.full(1, FREE, np.int8),
+        time_ns=np.zeros(1, np.int64),
+        sequence=np.full(1, NEVER, np.int64),
+        offset=np.zeros(1, np.int64),
+        value=np.zeros((1, quantities)),
+        step_ns=np.zeros(1, np.int64),
+    )

@@ -1,0 +1,128 @@
+"""The readout: recursive least squares of the next scaled change, and the second stage after it.
+
+Both learn at every tick from what was stored with the forecast. The covariance update
+P -= r r^T with r = P x / sqrt(lambda + x P x) keeps P symmetric in bits and did not diverge where
+the textbook form did. Forgetting pauses while trace(P) exceeds 100 times its prior, else a silent
+series would inflate it without end.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast_models.compiled import compiled
+from slotcast_models.memory import (
+    BASE,
+    CANDIDATE,
+    GATE_SQUARES,
+    GATE_SUM,
+    GATE_WEIGHT,
+    GATE_WEIGHT2,
+    STAGE,
+    STAGE_P,
+)
+from slotcast_models.rules import (
+    FORGETTING,
+    GATE_RATE,
+    GATE_T,
+    RIDGE,
+    STAGE_FORGETTING,
+    STAGE_RIDGE,
+)
+from slotcast_models.scaling import clip
+
+ERROR_LIMIT = 6.0
+INFLATION_LIMIT = 100.0
+STAGE_LIMIT = 1.2
+
+
+@compiled
+def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Sum of products in index order, so that the bits do not depend on a library."""
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@compiled
+def learn_readout(
+    weights: NDArray[np.float64],
+    cov: NDArray[np.float64],
+    features: NDArray[np.float64],
+    label: float,
+    rules: NDArray[np.float64],
+) -> None:
+    """One step of recursive least squares towards `label` (a scaled change)."""
+    size = features.shape[0]
+    gain = np.empty(size)
+    spread, trace = 0.0, 0.0
+    for i in range(size):
+        total = 0.0
+        for k in range(size):
+            total += cov[i, k] * features[k]
+        gain[i] = total
+        spread += features[i] * total
+        trace += cov[i, i]
+    forgetting = rules[FORGETTING]
+    if trace > INFLATION_LIMIT * size / rules[RIDGE]:
+        forgetting = 1.0
+    denominator = forgetting + spread
+    error = clip(label - dot(weights, features), ERROR_LIMIT)
+    root = math.sqrt(denominator)
+    for i in range(size):
+        weights[i] += gain[i] * error / denominator
+        gain[i] /= root
+    for i in range(size):
+        for k in range(size):
+            cov[i, k] = (cov[i, k] - gain[i] * gain[k]) / forgetting
+
+
+@compiled
+def learn_stage(target: NDArray[np.float64], label: float, rules: NDArray[np.float64]) -> None:
+    """Second stage: how much of the readout's change to publish, one scalar by least squares."""
+    base, forgetting = target[BASE], rules[STAGE_FORGETTING]
+    if target[STAGE_P] > INFLATION_LIMIT / rules[STAGE_RIDGE]:
+        forgetting = 1.0
+    gain = target[STAGE_P] * base / (forgetting + base * base * target[STAGE_P])
+    target[STAGE] += gain * (label - target[STAGE] * base)
+    target[STAGE_P] = (target[STAGE_P] - gain * base * target[STAGE_P]) / forgetting
+
+
+@compiled
+def learn_gate(target: NDArray[np.float64], label: float, rules: NDArray[np.float64]) -> None:
+    """Guard: the candidate's gain over persistence in squared scaled error, and its spread."""
+    miss = label - target[CANDIDATE]
+    gain, rate = label * label - miss * miss, rules[GATE_RATE]
+    keep = 1.0 - rate
+    target[GATE_SUM] = keep * target[GATE_SUM] + rate * gain
+    target[GATE_SQUARES] = keep * target[GATE_SQUARES] + rate * gain * gain
+    target[GATE_WEIGHT] = keep * target[GATE_WEIGHT] + rate
+    target[GATE_WEIGHT2] = keep * keep * target[GATE_WEIGHT2] + rate * rate
+
+
+@compiled
+def gate_is_open(target: NDArray[np.float64], rules: NDArray[np.float64]) -> bool:
+    """Whether the gain's t value, over its effective number of ticks, exceeds the rule's."""
+    weight = target[GATE_WEIGHT]
+    if weight == 0.0:
+        return False
+    mean = target[GATE_SUM] / weight
+    variance = target[GATE_SQUARES] / weight - mean * mean
+    if variance <= 0.0:
+        return False
+    error = math.sqrt(variance * target[GATE_WEIGHT2]) / weight
+    return mean > rules[GATE_T] * error  # type: ignore[no-any-return]
+
+
+@compiled
+def candidate_change(
+    target: NDArray[np.float64], weights: NDArray[np.float64], features: NDArray[np.float64]
+) -> float:
+    """The scaled change the second stage would publish; stores it and the readout's own."""
+    target[BASE] = clip(dot(weights, features), ERROR_LIMIT)
+    target[CANDIDATE] = max(0.0, min(STAGE_LIMIT, target[STAGE])) * target[BASE]
+    return target[CANDIDATE]  # type: ignore[no-any-return]

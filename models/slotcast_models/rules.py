@@ -1,0 +1,51 @@
+"""The fold's constants, as the manifest states them and as the compiled loops read them.
+
+Changing any of them changes forecasts, so they are part of the bundle's fingerprint. Sources of the
+defaults are named where they are used (scaling, readout, intervals, predictor).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FoldRules(BaseModel):
+    """Scale, readout, second stage, gate and intervals of one bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale_rate: float = Field(0.002, gt=0, le=1, description="Weight of a change in the scale.")
+    level_rate: float = Field(0.01, gt=0, le=1, description="Weight of a value in the level.")
+    error_rate: float = Field(0.02, gt=0, le=1, description="Weight of an error in its scale.")
+    break_scales: float = Field(30.0, gt=0, description="A larger change is a level break.")
+    gap_medians: float = Field(20.0, gt=0, description="A gap is longer than this many median steps.")
+    forgetting: float = Field(0.9997, gt=0, le=1, description="Readout forgetting per tick.")
+    ridge: float = Field(1.0, gt=0, description="Readout prior precision.")
+    warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")
+    stage_forgetting: float = Field(0.999, gt=0, le=1, description="Second-stage forgetting.")
+    stage_prior: float = Field(0.0, ge=0, le=1.2, description="Second-stage coefficient at start.")
+    stage_ridge: float = Field(30.0, gt=0, description="Second-stage prior precision.")
+    gate_rate: float = Field(0.002, gt=0, le=1, description="Weight of a gain in the gate.")
+    gate_t: float = Field(2.0, description="Publish the model above this t value of its gain.")
+    interval_rate: float = Field(0.02, gt=0, description="Step of the quantile trackers.")
+    levels: tuple[float, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), description="Interval levels.")
+    lags: int = Field(12, ge=1, description="Own recent changes the readout sees.")
+    siblings: int = Field(3, ge=0, description="Most sibling quantities the readout sees.")
+    input_history: int = Field(32, ge=1, description="Network inputs kept for a bundle switch.")
+
+    def as_array(self, max_gap_ns: float) -> NDArray[np.float64]:
+        """The constants in the order of the indices below, for the compiled loops."""
+        return np.array([*(float(getattr(self, name)) for name in _ORDER), max_gap_ns])
+
+
+_ORDER = (
+    "scale_rate", "level_rate", "error_rate", "break_scales", "gap_medians", "forgetting", "ridge",
+    "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
+    "interval_rate",
+)  # fmt: skip
+
+SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
+WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
+GATE_RATE, GATE_T, INTERVAL_RATE, MAX_GAP_NS = range(11, 15)
