@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +21,7 @@ from slotcast.log.port import (
     OffsetOutOfRange,
     Outbox,
 )
+from slotcast.log.sqlite import SqliteLog
 
 PATIENCE_S = 30
 NASTY = [b"", b"\x00", b"\xff\xfe\x80", b'{"a":1}\n', bytes(range(256)), b"x" * 100_000]
@@ -102,9 +103,37 @@ class MemoryBench(Bench):
         self.broker.assign(log, partition)
 
 
-@pytest.fixture(params=["memory"])
-def bench(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Bench]:
-    bench = MemoryBench()
+class SqliteBench(Bench):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.onlooker = SqliteLog(path, partitions=2, consume=False)
+
+    def _open(self) -> SqliteLog:
+        return SqliteLog(self.path, partitions=2)
+
+    def feed(self, partition: int, records: Sequence[Record]) -> None:
+        keys, values, timestamps_ms, controls = zip(*records, strict=True)
+        self.onlooker.feed(partition, keys, values, timestamps_ms, controls)
+
+    def forecasts(self, partition: int) -> list[tuple[bytes, bytes, int]]:
+        found = self.onlooker.forecasts(partition, 0, 1_000_000)[1]
+        return list(zip(found.keys, found.values, found.timestamps_ms, strict=True))
+
+    def dead_letters(self, partition: int) -> list[DeadLetter]:
+        return self.onlooker.dead_letters(partition)
+
+    def trim(self, partition: int, before_offset: int) -> None:
+        self.onlooker.trim(partition, before_offset, 0, 0)
+
+    def close(self) -> None:
+        super().close()
+        self.onlooker.close()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    bench = MemoryBench() if request.param == "memory" else SqliteBench(tmp_path / "log.db")
     yield bench
     bench.close()
 

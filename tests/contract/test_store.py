@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import Claim, Store, StoredRow, StoreFenced
+from slotcast.store.sqlite import SqliteStore
 
 Opener = Callable[[], Store]
 NAMES = [
@@ -28,14 +29,16 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["memory"])
-def opener(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Opener]:
+@pytest.fixture(params=["memory", "sqlite"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens stores that share what they store."""
     opened: list[Store] = []
     shared = MemoryStore()
 
     def open_store() -> Store:
-        opened.append(MemoryStore(shared))
+        opened.append(
+            MemoryStore(shared) if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+        )
         return opened[-1]
 
     yield open_store

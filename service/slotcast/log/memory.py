@@ -125,7 +125,7 @@ class MemoryLog:
         """All partitions of the tick topic."""
         return range(len(self.broker.ticks))
 
-    def poll(self, timeout_ms: int, max_ticks: int) -> Poll:  # noqa: ARG002 - never waits
+    def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
         """Records of live partitions; never waits. Partitions take turns at being first."""
         gained, lost, self._gained, self._lost = self._gained, self._lost, [], []
         batches = []
