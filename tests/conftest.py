@@ -1,7 +1,7 @@
 """What every test may ask for: a real Kafka, a real Redis, the shared data sets.
 
 The servers start at the first test that needs one, once per run. A missing server is an error that
-names the way out, never a skip; `KAFKA_BOOTSTRAP_SERVERS` and `REDIS_URL` name running ones instead.
+names the way out, never a skip. `KAFKA_BOOTSTRAP_SERVERS` and `REDIS_URL` name running ones to use.
 """
 
 from __future__ import annotations
