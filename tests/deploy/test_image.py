@@ -1,0 +1,79 @@
+"""The image holds locked packages and slotcast, runs as somebody else, and knows its commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.deploy.files import ROOT, SERVICES, accepted_by, instructions
+
+
+def test_the_image_is_built_on_one_pinned_slim_python_of_ours() -> None:
+    build = instructions()
+    (base,) = [arguments for name, arguments in build if name == "ARG"]
+    bases = {arguments.split()[0] for name, arguments in build if name == "FROM"}
+
+    assert bases == {"${PYTHON}"}
+    assert re.fullmatch(r"PYTHON=python:3\.11\.\d+-slim-\w+", base)
+
+
+def test_the_image_installs_locked_packages_and_no_tensorflow() -> None:
+    run = " ".join(arguments for name, arguments in instructions() if name == "RUN")
+    installs = [step for step in run.split("&&") if "requirements/" in step]
+
+    assert len(installs) == 2
+    assert all("--require-hashes" in step for step in installs)
+    assert "tensorflow" not in (ROOT / "requirements/serve.txt").read_text()
+
+
+def test_the_image_copies_only_what_exists_and_is_not_ignored() -> None:
+    copies = [words.split()[:-1] for name, words in instructions() if name == "COPY"]
+    sources = [word for words in copies if "--from=build" not in words for word in words]
+    allowed = [
+        line[2:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:2] == "!/"
+    ]
+
+    assert sorted(sources) == sorted(allowed)
+    missing = [source for source in sources if not (ROOT / source).exists()]
+    assert not missing, f"the Dockerfile copies {missing}"
+
+
+def test_the_image_ends_as_another_user_who_owns_the_warm_cache() -> None:
+    build = instructions()
+    names = [name for name, _ in build]
+    user = dict(build)["USER"]
+
+    assert names.index("USER") < build.index(("RUN", '["slotcast", "warm"]'))
+    assert re.search(r"NUMBA_CACHE_DIR=/var/cache/slotcast\b", dict(build)["ENV"])
+    assert any(f"--owner={user.split(':')[0]}" in arguments for _, arguments in build)
+
+
+@pytest.mark.skipif(
+    not (ROOT / "service/slotcast/cli.py").exists(), reason="there is no command line yet"
+)
+@pytest.mark.parametrize(
+    "command",
+    [SERVICES["slotcast"]["command"], SERVICES["producer"]["command"], ["warm"]],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_a_container_runs_exists(command: list[str]) -> None:
+    asked = [sys.executable, "-c", "from slotcast.cli import main; main()", command[0], "--help"]
+    path = os.pathsep.join([str(ROOT / "service"), str(ROOT / "models")])
+    answer = subprocess.run(
+        asked,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": path},
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert [word for word in command if word[:2] == "--" and word not in answer.stdout] == []
+
+
+def test_hadolint_accepts_the_dockerfile() -> None:
+    accepted_by("hadolint", "Dockerfile")
