@@ -1,0 +1,70 @@
+"""The first thing a request meets: routing on the path as it was sent, and a limit on bodies.
+
+An ASGI server decodes `%2F` before routing, which would make the instrument `a/reset` and the reset
+of `a` one path. Here routes see the encoded path, and `instrument_name` decodes the part they cut.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Depends, Path
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from slotcast.api.problems import INVALID, LENGTH_MISSING, TOO_LARGE, Refused, problem
+
+MAX_BODY_BYTES = 1 << 20
+
+
+class Doorway:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request on its encoded path, or refuse its body."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if raw := scope.get("raw_path"):
+            scope = {**scope, "path": raw.decode("latin-1")}
+        if refused := _refusal(Headers(scope=scope)):
+            await _discard_body(receive)
+            return await problem(scope["path"], refused)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def _refusal(headers: Headers) -> Refused | None:
+    if "transfer-encoding" in headers:
+        return Refused(LENGTH_MISSING, "send the body with a Content-Length, not in chunks")
+    # The server has checked that the length is a number and the body is no longer.
+    length_bytes = int(headers.get("content-length", "0"))
+    if length_bytes > MAX_BODY_BYTES:
+        limit = f"{length_bytes} bytes are too many, {MAX_BODY_BYTES} the most"
+        return Refused(TOO_LARGE, f"{limit}: reset in several requests")
+    return None
+
+
+async def _discard_body(receive: Receive) -> None:
+    # A connection closed on unread bytes is reset, and the client may never see the answer.
+    while (await receive()).get("more_body", False):
+        pass
+
+
+async def instrument_name(
+    instrument: Annotated[
+        str,
+        Path(description="Name of the instrument, percent-encoded: `a/b c` is `a%2Fb%20c`."),
+    ],
+) -> str:
+    """The instrument that a path names; raises `Refused` when it is not UTF-8."""
+    try:
+        return unquote(instrument, errors="strict")
+    except UnicodeDecodeError:
+        detail = f"{instrument} is not percent-encoded UTF-8: encode the name's UTF-8 bytes"
+        raise Refused(INVALID, detail) from None
+
+
+Name = Annotated[str, Depends(instrument_name)]

@@ -1,0 +1,180 @@
+"""Every error as RFC 9457 problem details (`application/problem+json`).
+
+A problem's `type` is an anchor of the service's own /docs page, so it can be followed offline.
+`detail` names the thing and the way out; an unexpected error says only where to look.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from slotcast.views import LogUnavailable, ResetForbidden
+
+PROBLEM_JSON = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: the last part of its type, its status, and the same title every time."""
+
+    name: str
+    status: int
+    title: str
+
+    @property
+    def type(self) -> str:
+        """URI reference of this kind's description."""
+        return f"/docs#{self.name}"
+
+
+UNAUTHORISED = Kind("unauthorised", 401, "A bearer token is needed")
+RESET_FORBIDDEN = Kind("reset-forbidden", 403, "The service may not write to the tick topic")
+FOREIGN_PAGE = Kind("foreign-page", 403, "Resets are refused from pages of other sites")
+UNKNOWN_PATH = Kind("unknown-path", 404, "There is nothing at this path")
+UNKNOWN_INSTRUMENT = Kind("unknown-instrument", 404, "There is no such instrument")
+WRONG_METHOD = Kind("wrong-method", 405, "The path does not take this method")
+LENGTH_MISSING = Kind("length-missing", 411, "The request does not say how long it is")
+TOO_LARGE = Kind("too-large", 413, "The request is too large")
+INVALID = Kind("invalid", 422, "The request is not valid")
+UNEXPECTED = Kind("unexpected", 500, "The service failed")
+LOG_UNAVAILABLE = Kind("log-unavailable", 503, "The log did not take the record in time")
+NOT_READY = Kind("not-ready", 503, "The service is not ready")
+TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many event streams are open")
+
+KINDS = (
+    UNAUTHORISED,
+    RESET_FORBIDDEN,
+    FOREIGN_PAGE,
+    UNKNOWN_PATH,
+    UNKNOWN_INSTRUMENT,
+    WRONG_METHOD,
+    LENGTH_MISSING,
+    TOO_LARGE,
+    INVALID,
+    UNEXPECTED,
+    LOG_UNAVAILABLE,
+    NOT_READY,
+    TOO_MANY_STREAMS,
+)
+
+
+class InvalidPart(BaseModel):
+    """One thing that is wrong with a request."""
+
+    at: str = Field(description="Where: `query.steps`, `body.instruments.0`, `path.instrument`.")
+    message: str = Field(description="What is wrong.")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(description="Kind of problem, as an anchor of /docs.")
+    title: str = Field(description="The kind in words; the same every time.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What happened this time, and the way out.")
+    instance: str = Field(description="Path of the request.")
+    errors: list[InvalidPart] | None = Field(None, description="Only `invalid`: every fault.")
+    ready: bool | None = Field(None, description="Only `not-ready`: false.")
+    reasons: list[str] | None = Field(None, description="Only `not-ready`: every reason.")
+    incident: str | None = Field(None, description="Only `unexpected`: find it in the log.")
+
+
+class Refused(Exception):
+    """A request that ends in a problem. `more` are extension members."""
+
+    def __init__(
+        self, kind: Kind, detail: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.headers, self.more = kind, detail, headers, more
+
+
+def problem(path: str, refused: Refused) -> Response:
+    """The problem's response; `path` is the request's."""
+    kind = refused.kind
+    body = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": refused.detail,
+        "instance": path,
+        **refused.more,
+    }
+    headers = {"Cache-Control": "no-store", **(refused.headers or {})}
+    return JSONResponse(body, kind.status, headers, media_type=PROBLEM_JSON)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as a problem."""
+    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ResetForbidden, _on_forbidden)
+    app.add_exception_handler(LogUnavailable, _on_log_unavailable)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return problem(_path(request), error)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == UNKNOWN_PATH.status:
+        refused = Refused(UNKNOWN_PATH, f"{_path(request)} does not exist: see /docs", headers)
+    elif error.status_code == WRONG_METHOD.status:
+        refused = Refused(WRONG_METHOD, _other_methods(request.method, headers), headers)
+    else:
+        kind = Kind("", error.status_code, HTTPStatus(error.status_code).phrase)
+        refused = Refused(kind, str(error.detail), headers)
+    return problem(_path(request), refused)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"at": _place(fault["loc"]), "message": fault["msg"]} for fault in error.errors()]
+    detail = "; ".join(f"{fault['at']}: {fault['message']}" for fault in errors[:3])
+    return problem(_path(request), Refused(INVALID, detail, errors=errors))
+
+
+async def _on_forbidden(request: Request, error: Exception) -> Response:
+    return problem(_path(request), Refused(RESET_FORBIDDEN, str(error)))
+
+
+async def _on_log_unavailable(request: Request, error: Exception) -> Response:
+    return problem(_path(request), Refused(LOG_UNAVAILABLE, str(error), {"Retry-After": "5"}))
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    # The server logs the traceback when Starlette raises the error again after this answer.
+    incident = secrets.token_hex(4)
+    _log.error("incident %s: %s %s: %r", incident, request.method, _path(request), error)
+    detail = f"an error in slotcast, not in the request: look for incident {incident} in its log"
+    return problem(_path(request), Refused(UNEXPECTED, detail, incident=incident))
+
+
+def _path(request: Request) -> str:
+    return str(request.scope["path"])
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _other_methods(method: str, headers: dict[str, str]) -> str:
+    allowed = next((v for name, v in headers.items() if name.lower() == "allow"), "another method")
+    return f"{method} is not possible here: use {allowed}"

@@ -1,0 +1,159 @@
+"""The reading half of the API: health, instruments, summary, metrics and events.
+
+Everything here is a view as of the last commit; nothing touches memory.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Query
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from slotcast.api import problems, records
+from slotcast.api.documents import fails
+from slotcast.api.doorway import Name
+from slotcast.api.events import Events
+from slotcast.api.problems import Refused
+from slotcast.views import Readings
+
+MAX_STEPS = 10_000
+MAX_PAGE = 1_000
+FREE_RUNS = 2  # at a time: they compute, and must not crowd out the worker
+
+
+async def readings_of(request: Request) -> Readings:
+    """The readings that the app was made with."""
+    readings: Readings = request.app.state.readings
+    return readings
+
+
+Source = Annotated[Readings, Depends(readings_of)]
+router = APIRouter()
+
+
+@router.get("/v2/health/live", tags=["health"], response_model=records.Live)
+async def live() -> Response:
+    """The server answers. Says nothing about the work: see ready."""
+    return records.answer(records.Live())
+
+
+@router.get(
+    "/health", tags=["health"], response_model=records.Ready, responses=fails(problems.NOT_READY)
+)
+@router.get(
+    "/v2/health/ready",
+    tags=["health"],
+    response_model=records.Ready,
+    responses=fails(problems.NOT_READY),
+)
+async def ready(readings: Source) -> Response:
+    """Ready to serve, or 503 with every reason why not. `/health` is the short form."""
+    readiness = readings.readiness()
+    if readiness.ready:
+        return records.answer(records.Ready.model_validate(readiness))
+    reasons = list(readiness.reasons)
+    detail = "; ".join(reasons) or "not ready, no reason given"
+    raise Refused(problems.NOT_READY, detail, {"Retry-After": "5"}, ready=False, reasons=reasons)
+
+
+@router.get(
+    "/instruments",
+    tags=["instruments"],
+    response_model=records.InstrumentPage,
+    responses=fails(problems.INVALID),
+)
+def list_instruments(
+    readings: Source,
+    search: Annotated[str, Query(description="Part of the name, in any case.")] = "",
+    offset: Annotated[int, Query(ge=0, description="How many to skip.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most to return.")] = 100,
+) -> Response:
+    """Instruments whose name contains `search`, in name order, a page at a time."""
+    page = readings.instruments(search, offset, limit)
+    found = [records.Instrument.model_validate(view) for view in page.instruments]
+    return records.answer(
+        records.InstrumentPage(instruments=found, total=page.total, offset=offset, limit=limit)
+    )
+
+
+@router.get(
+    "/instruments/{instrument:path}/forecast",
+    tags=["instruments"],
+    response_model=records.FreeRun,
+    responses=fails(problems.UNKNOWN_INSTRUMENT, problems.INVALID),
+)
+async def free_run(
+    request: Request,
+    readings: Source,
+    name: Name,
+    steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="Ticks ahead.")] = 10,
+) -> Response:
+    """Forecasts of the next `steps` ticks: a free run on a copy of the memory."""
+    lane: CapacityLimiter = request.app.state.free_runs
+    run = await to_thread.run_sync(
+        readings.free_run, name, steps, limiter=lane, abandon_on_cancel=True
+    )
+    if run is None:
+        raise unknown(name)
+    return records.answer(records.FreeRun.model_validate(run))
+
+
+@router.get(
+    "/instruments/{instrument:path}",
+    tags=["instruments"],
+    response_model=records.Instrument,
+    responses=fails(problems.UNKNOWN_INSTRUMENT, problems.INVALID),
+)
+def show_instrument(readings: Source, name: Name) -> Response:
+    """One instrument: slot, ticks, last tick, forecast of the next, skill."""
+    view = readings.instrument(name)
+    if view is None:
+        raise unknown(name)
+    return records.answer(records.Instrument.model_validate(view))
+
+
+@router.get("/summary", tags=["service"], response_model=records.Summary)
+def show_summary(readings: Source) -> Response:
+    """The worker in one record: counts, slots, lag, skill, bundle, partitions."""
+    return records.answer(records.Summary.model_validate(readings.summary()))
+
+
+@router.get(
+    "/metrics",
+    tags=["service"],
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus or OpenMetrics text", "content": {"text/plain": {}}}
+    },
+)
+def show_metrics(request: Request) -> Response:
+    """All metrics for Prometheus, as OpenMetrics when asked for."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
+
+
+@router.get(
+    "/events",
+    tags=["service"],
+    response_class=Response,
+    responses={
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
+        **fails(problems.TOO_MANY_STREAMS),
+    },
+)
+async def show_events(request: Request) -> Response:
+    """A stream of `Event` records, about two a second; begins with all instruments."""
+    events: Events = request.app.state.events
+    events.admit()
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events.stream(), headers=headers, media_type="text/event-stream")
+
+
+def unknown(name: str) -> Refused:
+    """The problem of an instrument that this worker does not have."""
+    detail = f"no instrument {name!r} here: list them with GET /instruments?search="
+    return Refused(problems.UNKNOWN_INSTRUMENT, detail)

@@ -1,0 +1,95 @@
+"""A service that only pretends: deterministic readings in memory, moved on by `tick`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from slotcast.views import (
+    FreeRun,
+    InstrumentView,
+    Page,
+    Readiness,
+    ResetReceipt,
+    Summary,
+    TargetView,
+)
+
+
+class FakeReadings:
+    """Instruments with given names and targets. Set `readiness`, `commits` or `failure` freely."""
+
+    def __init__(self, names: Sequence[str], targets: Sequence[str] = ("price",)) -> None:
+        self.readiness_now = Readiness(ready=True)
+        self.commits = True
+        self.failure: Exception | None = None
+        self.resets: list[Sequence[str] | None] = []
+        self._random = Random(7)
+        self._targets = targets
+        self._views: dict[str, InstrumentView] = {}
+        self._versions: dict[str, int] = {}
+        self._version = 0
+        for name in names:
+            self.tick(name)
+
+    def tick(self, name: str, value: float | None = None) -> None:
+        """One more tick of the instrument, a step of a random walk unless a value is given."""
+        before = self._views.get(name)
+        targets = [
+            self._next(target, before.targets[at] if before else None, value)
+            for at, target in enumerate(self._targets)
+        ]
+        self._version += 1
+        self._versions[name] = self._version
+        ticks = before.ticks + 1 if before else 1
+        slot = before.slot if before else len(self._views)
+        self._views[name] = InstrumentView(
+            name, 0, slot, ticks, 1_700_000_000_000 + ticks, self._version, 0, targets
+        )
+
+    def _next(self, name: str, before: TargetView | None, value: float | None) -> TargetView:
+        last = before.value if before else 10 ** self._random.uniform(0, 3)
+        new = last * (1 + self._random.gauss(0, 0.002)) if value is None else value
+        recent = [*(before.recent if before else ()), new][-60:]
+        half = 0.004 * abs(new)
+        point = new * (1 + self._random.gauss(0, 0.001))
+        source = "model" if self._random.random() < 0.7 else "persistence"
+        skill = self._random.gauss(0.02, 0.03) if before else None
+        return TargetView(
+            name, new, point, point - half, point + half, new, source, skill, 0.9, recent
+        )
+
+    def readiness(self) -> Readiness:
+        return self.readiness_now
+
+    def summary(self) -> Summary:
+        ticks = sum(view.ticks for view in self._views.values())
+        known = len(self._views)
+        return Summary(ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e")
+
+    def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
+        found = sorted(name for name in self._views if search.casefold() in name.casefold())
+        return Page([self._views[name] for name in found[offset : offset + limit]], len(found))
+
+    def instrument(self, name: str) -> InstrumentView | None:
+        if self.failure:
+            raise self.failure
+        return self._views.get(name)
+
+    def free_run(self, name: str, steps: int) -> FreeRun | None:
+        view = self._views.get(name)
+        if view is None:
+            return None
+        ahead = {t.name: [t.forecast] * steps for t in view.targets}
+        return FreeRun(name, view.partition, view.offset, ahead, ahead, ahead)
+
+    def reset(self, instruments: Sequence[str] | None, timeout_s: float) -> list[ResetReceipt]:
+        if self.failure:
+            raise self.failure
+        self.resets.append(instruments)
+        named = [None] if instruments is None else instruments
+        return [ResetReceipt(name, 0, at, self.commits) for at, name in enumerate(named)]
+
+    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
+        changed = [self._views[name] for name, at in self._versions.items() if at > version]
+        return self._version, changed

@@ -1,0 +1,597 @@
+"""The HTTP API over fake readings, through a real server on a free port."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from slotcast.api import problems
+from slotcast.api.app import create_app
+from slotcast.api.doorway import MAX_BODY_BYTES
+from slotcast.api.server import ApiServer
+from slotcast.metrics import Metrics
+from slotcast.settings import HttpSettings
+from slotcast.views import LogUnavailable, Readiness, ResetForbidden
+from tests.unit.fake_readings import FakeReadings
+
+TOKEN = "open sesame ü"
+ODD_NAMES = ["a/b", "a/reset", "a/forecast", "Zürich 7", "東京", "?#&%", "%2F", "a+b", ".x", "/"]
+
+
+def settings(**more: Any) -> HttpSettings:
+    return HttpSettings(host="127.0.0.1", port=0, **more)
+
+
+@contextmanager
+def served(
+    readings: FakeReadings, metrics: Metrics | None = None, **more: Any
+) -> Iterator[httpx.Client]:
+    http = settings(**more)
+    with (
+        ApiServer(create_app(readings, metrics or Metrics(), http), http) as server,
+        httpx.Client(base_url=server.url, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[FakeReadings, httpx.Client]]:
+    readings = FakeReadings(["AAPL", "MSFT", "a", *ODD_NAMES])
+    with served(readings) as client:
+        yield readings, client
+
+
+@pytest.fixture
+def readings(shared: tuple[FakeReadings, httpx.Client]) -> Iterator[FakeReadings]:
+    fake = shared[0]
+    yield fake
+    fake.readiness_now, fake.commits, fake.failure = Readiness(ready=True), True, None
+    fake.resets.clear()
+
+
+@pytest.fixture
+def client(readings: FakeReadings, shared: tuple[FakeReadings, httpx.Client]) -> httpx.Client:
+    return shared[1]
+
+
+def path_of(name: str, rest: str = "") -> str:
+    return "/instruments/" + "".join(f"%{byte:02X}" for byte in name.encode()) + rest
+
+
+def assert_problem(response: httpx.Response, kind: problems.Kind) -> dict[str, Any]:
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    problems.Problem.model_validate(body)
+    assert response.status_code == body["status"] == kind.status
+    assert (body["type"], body["title"]) == (f"/docs#{kind.name}", kind.title)
+    assert body["instance"] == response.request.url.raw_path.decode().partition("?")[0]
+    assert body["detail"]
+    return body
+
+
+# Health
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/health"])
+def test_a_ready_service_is_healthy(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/health"])
+def test_reasons_for_not_being_ready_are_in_the_body(
+    client: httpx.Client, readings: FakeReadings, path: str
+) -> None:
+    readings.readiness_now = Readiness(
+        ready=False, reasons=("ticks-0 replays", "the store is away")
+    )
+
+    body = assert_problem(client.get(path), problems.NOT_READY)
+
+    assert body["ready"] is False
+    assert body["reasons"] == ["ticks-0 replays", "the store is away"]
+
+
+def test_a_service_that_is_not_ready_is_live(client: httpx.Client, readings: FakeReadings) -> None:
+    readings.readiness_now = Readiness(ready=False)
+
+    assert client.get("/v2/health/live").json() == {"live": True}
+
+
+# Instruments
+
+
+def test_instruments_come_in_pages_in_name_order(client: httpx.Client) -> None:
+    whole = client.get("/instruments").json()
+    second = client.get("/instruments", params={"offset": 1, "limit": 2}).json()
+
+    names = [item["instrument"] for item in whole["instruments"]]
+    assert names == sorted(names)
+    assert [item["instrument"] for item in second["instruments"]] == names[1:3]
+    assert (second["total"], second["offset"], second["limit"]) == (len(names), 1, 2)
+
+
+def test_search_finds_a_part_of_the_name_in_any_case(client: httpx.Client) -> None:
+    page = client.get("/instruments", params={"search": "sf"}).json()
+
+    assert [item["instrument"] for item in page["instruments"]] == ["MSFT"]
+
+
+def test_an_instrument_shows_its_slot_last_tick_forecast_and_skill(client: httpx.Client) -> None:
+    shown = client.get("/instruments/AAPL").json()
+
+    assert {"slot", "ticks", "ts", "offset", "origin", "partition"} <= shown.keys()
+    (target,) = shown["targets"]
+    assert target["lower"] <= target["forecast"] <= target["upper"]
+    assert {"value", "naive", "source", "skill", "coverage", "recent"} <= target.keys()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_reaches_its_instrument_when_percent_encoded(
+    client: httpx.Client, readings: FakeReadings, name: str
+) -> None:
+    assert client.get(path_of(name)).json()["instrument"] == name
+    assert client.get(path_of(name, "/forecast")).json()["instrument"] == name
+    client.post(path_of(name, "/reset"))
+    assert readings.resets == [[name]]
+
+
+def test_a_bare_slash_belongs_to_the_name(client: httpx.Client, readings: FakeReadings) -> None:
+    client.post("/instruments/a/b/reset")
+
+    assert readings.resets == [["a/b"]]
+    assert client.get("/instruments/a/b/forecast").json()["instrument"] == "a/b"
+
+
+@pytest.mark.parametrize("rest", ["", "/forecast"])
+def test_an_unknown_instrument_is_404_and_says_how_to_list(client: httpx.Client, rest: str) -> None:
+    body = assert_problem(client.get(path_of("no/such", rest)), problems.UNKNOWN_INSTRUMENT)
+
+    assert "'no/such'" in body["detail"]
+    assert "GET /instruments" in body["detail"]
+
+
+def test_a_name_that_is_not_utf8_is_invalid(client: httpx.Client) -> None:
+    assert_problem(client.get("/instruments/%FF"), problems.INVALID)
+
+
+def test_a_free_run_has_the_steps_asked_for(client: httpx.Client) -> None:
+    run = client.get("/instruments/AAPL/forecast", params={"steps": 10_000}).json()
+
+    assert len(run["forecasts"]["price"]) == len(run["lower"]["price"]) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/instruments/AAPL/forecast?steps=0", "query.steps"),
+        ("/instruments/AAPL/forecast?steps=10001", "query.steps"),
+        ("/instruments/AAPL/forecast?steps=x", "query.steps"),
+        ("/instruments?limit=1001", "query.limit"),
+        ("/instruments?limit=0", "query.limit"),
+        ("/instruments?offset=-1", "query.offset"),
+    ],
+)
+def test_an_argument_out_of_bounds_is_named(client: httpx.Client, path: str, where: str) -> None:
+    body = assert_problem(client.get(path), problems.INVALID)
+
+    assert [fault["at"] for fault in body["errors"]] == [where]
+
+
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    readings = FakeReadings(["X"])
+    readings.tick("X", float("nan"))
+    readings.tick("X", float("inf"))
+
+    with served(readings) as client:
+        texts = [client.get(path).text for path in ("/instruments/X", "/instruments/X/forecast")]
+        with client.stream("GET", "/events") as stream:
+            texts += islice(data_lines(stream), 1)
+
+    for text in texts:
+        assert not {"NaN", "Infinity"} & set(text.replace(":", ",").split(","))
+        json.loads(text, parse_constant=pytest.fail)
+    assert json.loads(texts[0])["targets"][0]["value"] is None
+
+
+# Resets
+
+
+def test_a_committed_reset_gives_its_receipt(client: httpx.Client, readings: FakeReadings) -> None:
+    response = client.post("/instruments/AAPL/reset")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "committed": True,
+        "receipts": [{"instrument": "AAPL", "partition": 0, "offset": 0, "committed": True}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [({"instruments": ["B", "A", "B"]}, ["B", "A"]), ({"all": True}, None)],
+)
+def test_a_set_or_all_can_be_reset(
+    client: httpx.Client, readings: FakeReadings, body: dict[str, Any], asked: list[str] | None
+) -> None:
+    response = client.post("/reset", json=body)
+
+    assert response.status_code == 200
+    assert readings.resets == [asked]
+
+
+@pytest.mark.parametrize("path", ["/instruments/AAPL/reset", "/reset"])
+def test_a_reset_whose_commit_was_not_seen_is_202_with_the_same_receipts(
+    client: httpx.Client, readings: FakeReadings, path: str
+) -> None:
+    readings.commits = False
+
+    response = client.post(path, json={"all": True})
+
+    assert response.status_code == 202
+    assert response.json()["committed"] is False
+    assert [receipt["committed"] for receipt in response.json()["receipts"]] == [False]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"all": False},
+        {"all": True, "instruments": ["A"]},
+        {"instruments": []},
+        {"instruments": [""]},
+        {"instruments": [1]},
+        {"instruments": "A"},
+        {"everything": True},
+        [],
+    ],
+)
+def test_a_reset_of_neither_or_both_is_invalid(
+    client: httpx.Client, readings: FakeReadings, body: object
+) -> None:
+    assert_problem(client.post("/reset", json=body), problems.INVALID)
+    assert readings.resets == []
+
+
+def test_a_body_that_is_not_json_is_invalid(client: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    assert_problem(client.post("/reset", content=b"{", headers=headers), problems.INVALID)
+
+
+def test_a_body_that_is_too_large_is_refused(client: httpx.Client) -> None:
+    body = b" " * (MAX_BODY_BYTES + 1)
+
+    assert_problem(client.post("/reset", content=body), problems.TOO_LARGE)
+
+
+def test_a_body_of_unknown_length_is_refused(client: httpx.Client) -> None:
+    assert_problem(client.post("/reset", content=iter([b"{}"])), problems.LENGTH_MISSING)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (ResetForbidden("no WRITE on topic ticks: grant it"), problems.RESET_FORBIDDEN),
+        (LogUnavailable("the log was silent for 10 s"), problems.LOG_UNAVAILABLE),
+    ],
+)
+def test_a_reset_that_the_log_does_not_take_says_why(
+    client: httpx.Client, readings: FakeReadings, failure: Exception, kind: problems.Kind
+) -> None:
+    readings.failure = failure
+
+    for response in (
+        client.post("/instruments/A/reset"),
+        client.post("/reset", json={"all": True}),
+    ):
+        assert assert_problem(response, kind)["detail"] == str(failure)
+
+
+def test_a_reset_from_a_page_of_another_site_is_refused(
+    client: httpx.Client, readings: FakeReadings
+) -> None:
+    foreign = client.post("/instruments/A/reset", headers={"Origin": "https://elsewhere.example"})
+    own = client.post("/instruments/A/reset", headers={"Origin": str(client.base_url).rstrip("/")})
+
+    assert_problem(foreign, problems.FOREIGN_PAGE)
+    assert own.status_code == 200
+
+
+# Bearer token
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[httpx.Client]:
+    with served(FakeReadings(["A"]), token=TOKEN) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/instruments/A/reset", "/reset"])
+@pytest.mark.parametrize(
+    ("header", "challenge"),
+    [
+        (None, 'Bearer realm="slotcast"'),
+        ("Basic b3BlbjpzZXNhbWU=", 'Bearer realm="slotcast"'),
+        ("Bearer wrong", 'Bearer realm="slotcast", error="invalid_token"'),
+        (f"Bearer {TOKEN}x", 'Bearer realm="slotcast", error="invalid_token"'),
+    ],
+)
+def test_a_reset_without_the_token_is_refused(
+    guarded: httpx.Client, path: str, header: str | None, challenge: str
+) -> None:
+    headers = {"Authorization": header.encode()} if header else {}
+
+    response = guarded.post(path, json={"all": True}, headers=headers)
+
+    assert_problem(response, problems.UNAUTHORISED)
+    assert response.headers["www-authenticate"] == challenge
+
+
+def test_a_reset_with_the_token_is_done(guarded: httpx.Client) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}".encode()}
+
+    assert guarded.post("/instruments/A/reset", headers=headers).status_code == 200
+
+
+def test_reading_needs_no_token(guarded: httpx.Client) -> None:
+    assert guarded.get("/instruments").status_code == 200
+
+
+# Errors that belong to no endpoint
+
+
+def test_an_unknown_path_is_a_problem(client: httpx.Client) -> None:
+    assert "/docs" in assert_problem(client.get("/nothing"), problems.UNKNOWN_PATH)["detail"]
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fapp.py", "%2Fetc%2Fpasswd"])
+def test_only_the_files_of_the_pages_are_served(client: httpx.Client, name: str) -> None:
+    assert_problem(client.get(f"/page/{name}"), problems.UNKNOWN_PATH)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("POST", "/summary", "GET"), ("GET", "/reset", "POST"), ("DELETE", "/instruments/A", "GET")],
+)
+def test_a_wrong_method_names_the_right_one(
+    client: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    response = client.request(method, path)
+
+    assert f"use {allowed}" in assert_problem(response, problems.WRONG_METHOD)["detail"]
+    assert response.headers["allow"] == allowed
+
+
+def test_an_unexpected_error_leaks_nothing_and_can_be_found_in_the_log(
+    client: httpx.Client, readings: FakeReadings, caplog: pytest.LogCaptureFixture
+) -> None:
+    readings.failure = RuntimeError("secret inside")
+
+    with caplog.at_level(logging.ERROR):
+        response = client.get("/instruments/AAPL")
+
+    body = assert_problem(response, problems.UNEXPECTED)
+    assert "secret" not in response.text
+    assert body["incident"] in body["detail"]
+    assert any(
+        body["incident"] in r.message and "secret inside" in r.message for r in caplog.records
+    )
+
+
+# Summary, metrics, description
+
+
+def test_the_summary_is_the_views(client: httpx.Client, readings: FakeReadings) -> None:
+    shown = client.get("/summary").json()
+
+    assert shown["ticks"] == readings.summary().ticks
+    assert shown["slots"] == 1024
+    assert shown["partitions"] == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse"),
+    [
+        ("text/plain", parse_prometheus),
+        ("application/openmetrics-text; version=1.0.0", text_string_to_metric_families),
+    ],
+)
+def test_the_metrics_text_has_every_metric(
+    accept: str, parse: Callable[[str], Iterator[Any]]
+) -> None:
+    registry = CollectorRegistry()
+    with served(FakeReadings(["A"]), Metrics(registry)) as client:
+        response = client.get("/metrics", headers={"Accept": accept})
+
+    assert response.headers["content-type"].startswith(accept.partition(";")[0])
+    shown = {family.name for family in parse(response.text)}
+    names = {family.name for family in registry.collect()}
+    assert len(names) > 15
+    assert {n for n in names if n not in shown and f"{n}_total" not in shown} == set()
+
+
+RESET_ANSWERS = {"200", "202", "401", "403", "411", "413", "422", "503"}
+ENDPOINTS = {
+    ("get", "/v2/health/live"): {"200"},
+    ("get", "/v2/health/ready"): {"200", "503"},
+    ("get", "/health"): {"200", "503"},
+    ("get", "/instruments"): {"200", "422"},
+    ("get", "/instruments/{instrument}"): {"200", "404", "422"},
+    ("get", "/instruments/{instrument}/forecast"): {"200", "404", "422"},
+    ("post", "/instruments/{instrument}/reset"): RESET_ANSWERS,
+    ("post", "/reset"): RESET_ANSWERS,
+    ("get", "/summary"): {"200"},
+    ("get", "/metrics"): {"200"},
+    ("get", "/events"): {"200", "503"},
+    ("get", "/"): {"200"},
+    ("get", "/docs"): {"200"},
+}
+
+
+def test_the_description_lists_every_endpoint_with_its_answers(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+
+    listed = {
+        (method, path): set(operation["responses"]) - {"500"}
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+    assert listed == ENDPOINTS
+
+
+def test_every_reference_of_the_description_leads_somewhere(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+
+    references = {part.split('"')[0] for part in json.dumps(document).split('"$ref": "')[1:]}
+    missing = {r for r in references if r.removeprefix("#/components/schemas/") not in schemas}
+    assert missing == set()
+    assert {"Problem", "Event", "Instrument"} <= schemas.keys()
+    assert "HTTPValidationError" not in schemas
+
+
+def test_the_description_explains_every_kind_of_problem(client: httpx.Client) -> None:
+    listed = client.get("/openapi.json").json()["x-problems"]
+
+    assert [kind["type"] for kind in listed] == [kind.type for kind in problems.KINDS]
+
+
+# Pages
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_needs_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
+    page = client.get(path)
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    parts = [piece.split('"')[0] for piece in page.text.split('="page/')[1:]]
+    texts = [page.text, *(client.get(f"/page/{part}").raise_for_status().text for part in parts)]
+    assert len(texts) > 2
+    for text in texts:
+        assert "http://" not in text.replace("http://www.w3.org/", "")
+        assert "https://" not in text
+
+
+# Events
+
+
+def data_lines(stream: httpx.Response) -> Iterator[str]:
+    return (line[6:] for line in stream.iter_lines() if line.startswith("data: "))
+
+
+def events_of(stream: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in data_lines(stream))
+
+
+def test_the_first_events_bring_all_instruments_in_bounded_pieces() -> None:
+    names = [f"I{n}" for n in range(1_000)]
+    with (
+        served(FakeReadings(names)) as client,
+        client.stream("GET", "/events") as stream,
+    ):
+        first = list(islice(events_of(stream), 3))
+
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert [len(event["instruments"]) for event in first] == [400, 400, 200]
+    assert [event["pending"] for event in first] == [600, 200, 0]
+    assert [i["instrument"] for event in first for i in event["instruments"]] == names
+    assert first[0]["summary"]["instruments"] == 1_000
+    assert first[0]["readiness"] == {"ready": True, "reasons": []}
+
+
+def test_later_events_bring_what_ticked_since() -> None:
+    readings = FakeReadings(["A", "B", "C"])
+    with served(readings) as client, client.stream("GET", "/events") as stream:
+        events = events_of(stream)
+        next(events)
+        readings.tick("B", 5.0)
+        second = next(events)
+
+    (changed,) = second["instruments"]
+    assert (changed["instrument"], changed["targets"][0]["value"]) == ("B", 5.0)
+
+
+def test_an_idle_stream_sends_comments() -> None:
+    with served(FakeReadings(["A"])) as client, client.stream("GET", "/events") as stream:
+        lines = [line for line in islice(stream.iter_lines(), 6) if line]
+
+    assert lines[0] == "retry: 1000"
+    assert lines[1].startswith("data: ")
+    assert lines[2] == ": idle"
+
+
+def test_a_stream_ends_when_the_server_stops() -> None:
+    http = settings()
+    server = ApiServer(create_app(FakeReadings(["A"]), Metrics(), http), http)
+    server.start()
+    with httpx.Client(base_url=server.url, trust_env=False).stream("GET", "/events") as stream:
+        events = events_of(stream)
+        next(events)
+        server.stop()
+
+        assert list(events) == []
+
+
+def test_too_many_streams_are_refused_and_a_reader_that_leaves_makes_room() -> None:
+    readings = FakeReadings(["A"])
+    http = settings()
+    app = create_app(readings, Metrics(), http)
+    app.state.events.streams_max = 1
+    with (
+        ApiServer(app, http) as server,
+        httpx.Client(base_url=server.url, trust_env=False) as client,
+    ):
+        with client.stream("GET", "/events") as stream:
+            events = events_of(stream)
+            next(events)
+            assert_problem(client.get("/events"), problems.TOO_MANY_STREAMS)
+
+        assert_admitted_soon(client)
+
+
+def assert_admitted_soon(client: httpx.Client) -> None:
+    for _ in range(200):
+        with client.stream("GET", "/events") as stream:
+            if stream.status_code == 200:
+                return
+    pytest.fail("the reader that left still counts")
+
+
+# Server
+
+
+def test_port_zero_takes_a_free_port_that_is_known() -> None:
+    with served(FakeReadings([])) as client:
+        assert client.base_url.port not in (0, None)
+
+
+def test_a_taken_port_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = HttpSettings(host="127.0.0.1", port=taken.getsockname()[1])
+        server = ApiServer(create_app(FakeReadings([]), Metrics(), http), http)
+
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1 port {http.port}.*--port"):
+            server.start()
+        server.stop()
+
+
+def test_a_stopped_server_frees_its_port() -> None:
+    with served(FakeReadings([])) as client:
+        port = client.base_url.port
+
+    http = HttpSettings(host="127.0.0.1", port=port or 0)
+    with ApiServer(create_app(FakeReadings([]), Metrics(), http), http) as again:
+        assert again.port == port
