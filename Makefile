@@ -14,7 +14,7 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo test check format servers lock upgrade clean
+.PHONY: help demo test check style types arrows format servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,11 +25,17 @@ demo: $(SERVE)/.ready  ## live forecasts on simulated ticks, until Ctrl-C (TICKS
 test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
 	@$(DEV)/bin/python -m pytest $(ARGS)
 
-check: $(DEV)/.ready  ## style, types and the arrows between modules
+check: style types arrows  ## style, types and the arrows between modules
+
+style: $(DEV)/.ready
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.ready
 	@$(DEV)/bin/mypy
-	@$(DEV)/bin/lint-imports
+
+arrows: $(DEV)/.ready
+	@$(DEV)/bin/lint-imports --no-logo
 
 format: $(DEV)/.ready  ## put the code into its canonical form
 	@$(DEV)/bin/ruff check --fix --exit-zero .
