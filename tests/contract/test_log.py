@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka_records import dead_letter_of
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.log.port import (
     Batch,
@@ -22,6 +24,9 @@ from slotcast.log.port import (
     Outbox,
 )
 from slotcast.log.sqlite import SqliteLog
+from slotcast.settings import KafkaSettings
+from tests.contract.kafka_topics import KafkaTopics
+from tests.servers import Broker
 
 PATIENCE_S = 30
 NASTY = [b"", b"\x00", b"\xff\xfe\x80", b'{"a":1}\n', bytes(range(256)), b"x" * 100_000]
@@ -131,9 +136,61 @@ class SqliteBench(Bench):
         self.onlooker.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class KafkaBench(Bench):
+    def __init__(self, broker: Broker) -> None:
+        super().__init__()
+        # Ticks of 1970 must stay, and those of 2100 must be let in.
+        ticks = broker.fresh_topic(
+            2, retention_ms="-1", message_timestamp_after_max_ms=str(2**63 - 1)
+        )
+        self.settings = KafkaSettings(
+            bootstrap_servers=broker.bootstrap,
+            group=f"group-{ticks}",
+            ticks=ticks,
+            forecasts=f"forecasts-{ticks}",
+            dead_letters=f"dead-letters-{ticks}",
+        )
+        self.kafka = KafkaTopics(self.settings)
+
+    def _open(self) -> KafkaLog:
+        return KafkaLog(self.settings)
+
+    def feed(self, partition: int, records: Sequence[Record]) -> None:
+        self.kafka.feed(partition, records)
+
+    def forecasts(self, partition: int) -> list[tuple[bytes, bytes, int]]:
+        found = self.kafka.records(self.settings.forecasts, partition)
+        return [(record.key, record.value, record.timestamp) for record in found]
+
+    def dead_letters(self, partition: int) -> list[DeadLetter]:
+        found = self.kafka.records(self.settings.dead_letters, partition)
+        return [dead_letter_of(record) for record in found]
+
+    def gap(self, partition: int) -> int:
+        return self.kafka.abort_one(partition)
+
+    def trim(self, partition: int, before_offset: int) -> None:
+        self.kafka.trim(partition, before_offset)
+
+    def bounce(self, log: Log, partition: int) -> None:
+        # What the client does by itself when a poll comes too late.
+        assert isinstance(log, KafkaLog)
+        log._consumer._coordinator.maybe_leave_group()
+
+    def close(self) -> None:
+        super().close()
+        self.kafka.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "kafka"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    bench = MemoryBench() if request.param == "memory" else SqliteBench(tmp_path / "log.db")
+    bench: Bench
+    if request.param == "memory":
+        bench = MemoryBench()
+    elif request.param == "sqlite":
+        bench = SqliteBench(tmp_path / "log.db")
+    else:
+        bench = KafkaBench(request.getfixturevalue("kafka"))
     yield bench
     bench.close()
 
@@ -289,10 +346,17 @@ def test_a_partition_lost_and_regained_between_polls_is_reported_as_both(
     log.go(0, 0)
     bench.bounce(log, 0)
 
-    brought = log.poll(200, 100)
+    gained: set[int] = set()
+    lost: set[int] = set()
+    deadline = time.monotonic() + PATIENCE_S
+    while 0 not in gained:
+        assert time.monotonic() < deadline
+        brought = log.poll(200, 100)
+        assert not brought.batches
+        lost |= set(brought.lost)
+        gained |= set(brought.gained)
 
-    assert (list(brought.lost), list(brought.gained)) == ([0], [0])
-    assert not brought.batches
+    assert 0 in lost
     assert not log.poll(200, 100).batches
 
 
@@ -358,17 +422,17 @@ def test_ten_thousand_records_of_two_partitions_come_in_offset_order(
     assert offsets(batches, 0) == sorted(set(offsets(batches, 0)))
 
 
-def test_a_full_partition_does_not_starve_the_other(bench: Bench, log: Log) -> None:
-    bench.feed(0, ticks(5_000))
-    bench.feed(1, ticks(5_000))
+def test_a_long_partition_does_not_starve_a_short_one(bench: Bench, log: Log) -> None:
+    bench.feed(0, [(b"k", b"x" * 10_000, 1, None)] * 400)
+    bench.feed(1, ticks(1))
     log.go(0, 0)
     log.go(1, 0)
 
     batches: list[Batch] = []
-    for _ in range(40):
-        batches += log.poll(500, 100).batches
+    while not offsets(batches, 1):
+        batches += log.poll(500, 50).batches
 
-    assert {batch.partition for batch in batches} == {0, 1}
+    assert len(offsets(batches, 0)) < 400
 
 
 def test_gaps_in_the_offsets_lose_nothing(bench: Bench, log: Log) -> None:
@@ -547,9 +611,10 @@ def test_dead_letters_keep_reason_source_and_original_bytes(bench: Bench, log: L
         letter(0, 2, None, b""),
         letter(0, 3, b"", None),
         letter(0, 4, b"big", b"z" * 65_536),
+        letter(0, 5, None, None),
     ]
 
-    log.publish(Outbox([], letters, {0: Committed(5, "")}))
+    log.publish(Outbox([], letters, {0: Committed(6, "")}))
 
     assert bench.dead_letters(0) == letters
 

@@ -34,6 +34,10 @@ class OffsetOutOfRange(LogError):
     """The wanted offset is no longer (or not yet) in the log."""
 
 
+class AppendForbidden(LogError):
+    """We may not write to the tick topic; the message gives the broker's reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive records of one partition, as columns. All sequences have the same length n.

@@ -1,0 +1,63 @@
+"""What all kafka-python clients of a worker share: how they connect and how they fail.
+
+kafka-python carries no types; what comes from it is typed again in the modules around this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka.errors import (
+    FencedInstanceIdError,
+    KafkaConfigurationError,
+    KafkaError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
+)
+
+from slotcast.log.port import LogError, OffsetOutOfRange
+from slotcast.settings import KafkaSettings
+
+CONTROL_HEADER = "slotcast-control"
+ANSWER_TIMEOUT_MS = 5_000
+"""Longest wait for one answer of a broker, where nothing else says so."""
+
+
+class InstanceFenced(LogError):
+    """Another worker runs under our instance id."""
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Options of every client."""
+    return {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        "client_id": "slotcast",
+        "bootstrap_timeout_ms": settings.delivery_timeout_ms,
+        "reconnect_backoff_max_ms": 1_000,
+        "request_timeout_ms": ANSWER_TIMEOUT_MS,
+    }
+
+
+@contextmanager
+def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
+    """Turn what kafka-python raises into `LogError`s that name the thing and the way out."""
+    try:
+        yield
+    except (OffsetOutOfRangeError, LogTruncationError) as error:
+        raise OffsetOutOfRange(
+            f"cannot {doing}: {error}; the log was trimmed, or made anew: see docs/recovery.md"
+        ) from error
+    except FencedInstanceIdError as error:
+        raise InstanceFenced(
+            f"another worker of group {settings.group} runs with instance_id"
+            f" {settings.instance_id!r}: give every worker its own"
+        ) from error
+    except KafkaConfigurationError as error:
+        raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error
+    except (KafkaError, OSError) as error:
+        raise LogError(
+            f"cannot {doing} at {settings.bootstrap_servers}: {error}; is the broker running, and"
+            " is kafka.bootstrap_servers right?"
+        ) from error

@@ -1,0 +1,84 @@
+"""The three topics: created where they are missing, refused where they cannot work.
+
+A forecast goes to the partition number of its tick, so the forecast topic needs as many partitions
+as the tick topic. A compacted tick topic loses ticks, and with them exact recovery.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import AuthorizationError, TopicAlreadyExistsError
+
+from slotcast.log.kafka_client import connection, kafka_errors
+from slotcast.log.port import LogError
+from slotcast.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+
+def ensure_topics(settings: KafkaSettings) -> None:
+    """Create the missing topics, if allowed to, and check all three. Raises `LogError`."""
+    with kafka_errors("look at the topics", settings):
+        admin = KafkaAdminClient(**connection(settings))
+        try:
+            found = _partitions(admin, settings)
+            missing = [topic for topic in _names(settings) if topic not in found]
+            if missing:
+                _create(admin, settings, missing, found.get(settings.ticks, settings.partitions))
+                found = _partitions(admin, settings)
+            _check_partitions(settings, found)
+            _check_not_compacted(admin, settings.ticks)
+        finally:
+            admin.close()
+
+
+def _names(settings: KafkaSettings) -> list[str]:
+    return [settings.ticks, settings.forecasts, settings.dead_letters]
+
+
+def _partitions(admin: Any, settings: KafkaSettings) -> dict[str, int]:
+    """Number of partitions of those of our topics that exist."""
+    described = admin.describe_topics(_names(settings))
+    return {t["name"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
+
+
+def _create(admin: Any, settings: KafkaSettings, missing: list[str], partitions: int) -> None:
+    if not settings.create_topics:
+        raise LogError(
+            f"topics {', '.join(missing)} do not exist: create them with {partitions} partitions,"
+            " or set kafka.create_topics = true"
+        )
+    for topic in missing:
+        wanted = {"num_partitions": partitions, "replication_factor": settings.replication}
+        try:
+            admin.create_topics({topic: wanted}, wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            continue
+        log.info("created topic %s with %d partitions", topic, partitions)
+
+
+def _check_partitions(settings: KafkaSettings, found: dict[str, int]) -> None:
+    ticks, forecasts = found.get(settings.ticks, 0), found.get(settings.forecasts, 0)
+    if forecasts < ticks:
+        raise LogError(
+            f"topic {settings.forecasts} has {forecasts} partitions and {settings.ticks} has"
+            f" {ticks}: give {settings.forecasts} at least {ticks}"
+        )
+
+
+def _check_not_compacted(admin: Any, ticks: str) -> None:
+    resource = ConfigResource(ConfigResourceType.TOPIC, ticks)
+    try:
+        described = admin.describe_configs([resource], config_filter="all")
+    except AuthorizationError as error:
+        log.warning("may not read the settings of %s (%s): is it compacted?", ticks, error)
+        return
+    policy = described["topic"][ticks].get("cleanup.policy", {}).get("value", "")
+    if "compact" in policy:
+        raise LogError(
+            f"topic {ticks} is compacted (cleanup.policy={policy}), which deletes ticks: set its"
+            " cleanup.policy to delete, or name another topic"
+        )

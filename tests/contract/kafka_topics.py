@@ -1,0 +1,70 @@
+"""The topics of one test as an outsider sees them: feeds ticks, reads what came out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from slotcast.settings import KafkaSettings
+
+Record = tuple[bytes | None, bytes | None, int, bytes | None]
+
+
+class KafkaTopics:
+    """Plain clients of the broker that `settings` name."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self._producer = KafkaProducer(bootstrap_servers=settings.bootstrap_servers, linger_ms=20)
+
+    def feed(self, partition: int, records: Sequence[Record]) -> None:
+        topic = self.settings.ticks
+        self._producer.partitions_for(topic)
+        sent = []
+        for key, value, timestamp_ms, control in records:
+            headers = [] if control is None else [("slotcast-control", control)]
+            # `send` refuses a record without key and value, the broker does not.
+            at = TopicPartition(topic, partition)
+            appended = self._producer._accumulator.append(at, timestamp_ms, key, value, headers)
+            sent.append(appended[0])
+        self._producer.flush(30)
+        for future in sent:
+            future.get(30)
+
+    def abort_one(self, partition: int) -> int:
+        """Send a record and abort it: two offsets that no reader of committed records sees."""
+        producer = KafkaProducer(
+            bootstrap_servers=self.settings.bootstrap_servers, transactional_id=uuid.uuid4().hex
+        )
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(self.settings.ticks, b"aborted", b"k", partition=partition).get(30)
+        producer.abort_transaction()
+        producer.close()
+        return 2
+
+    def trim(self, partition: int, before_offset: int) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers) as admin:
+            admin.delete_records({TopicPartition(self.settings.ticks, partition): before_offset})
+
+    def records(self, topic: str, partition: int) -> list[Any]:
+        """Every committed record of a partition."""
+        at = TopicPartition(topic, partition)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.settings.bootstrap_servers, isolation_level="read_committed"
+        )
+        consumer.assign([at])
+        consumer.seek(at, consumer.beginning_offsets([at])[at])
+        end = consumer.end_offsets([at])[at]
+        found: list[Any] = []
+        while consumer.position(at) < end:
+            found += consumer.poll(1_000).get(at, [])
+        consumer.close()
+        return found
+
+    def close(self) -> None:
+        self._producer.close()
