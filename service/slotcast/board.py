@@ -1,0 +1,218 @@
+"""The board: what readers may know of every instrument, as of the last commit.
+
+The worker writes it after each commit, a few array operations for the instruments that ticked;
+readers copy what they need under the same short lock. It holds no memory rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast.delivery import Cycle
+from slotcast.engine import Engine, Stepped
+from slotcast.ticks import external_times
+from slotcast.views import InstrumentView, TargetView
+from slotcast_models.bundle import Bundle
+from slotcast_models.memory import (
+    SCORED,
+    SQUARED_ERROR,
+    SQUARED_NAIVE,
+)
+
+RECENT = 48
+"""Values per target kept for sparklines: the last one of each commit in which it ticked."""
+SHOWN_LEVEL = 0.9
+SETTLED_TICKS = 100
+"""Scored ticks before an instrument counts in the pooled skill and coverage."""
+
+
+@dataclass
+class _Entries:
+    """One row per instrument ever seen; arrays grow by doubling."""
+
+    targets: int
+    size: int = 0
+    columns: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        t = self.targets
+        shapes: dict[str, tuple[tuple[int, ...], type]] = {
+            "time_ns": ((), np.int64),
+            "offset": ((), np.int64),
+            "origin": ((), np.int64),
+            "ticks": ((), np.int64),
+            "scored": ((), np.int64),
+            "version": ((), np.int64),
+            "value": ((t,), np.float64),
+            "point": ((t,), np.float64),
+            "lower": ((t,), np.float64),
+            "upper": ((t,), np.float64),
+            "skill": ((t,), np.float64),
+            "squared_error": ((t,), np.float64),
+            "squared_naive": ((t,), np.float64),
+            "covered": ((t,), np.int64),
+            "model": ((t,), np.bool_),
+            "recent": ((RECENT, t), np.float64),
+            "recorded": ((), np.int64),
+        }
+        self.columns = {name: np.zeros((64, *s), kind) for name, (s, kind) in shapes.items()}
+
+    def add(self) -> int:
+        if self.size == len(self.columns["ticks"]):
+            self.columns = {n: np.concatenate([a, np.zeros_like(a)]) for n, a in self.columns.items()}
+        self.size += 1
+        return self.size - 1
+
+
+class Board:
+    """Last tick, last forecast, skill and recent values of every instrument."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._names = [q.name for q in bundle.schema.targets]
+        levels = bundle.manifest.rules.levels
+        self._level = int(np.argmin([abs(level - SHOWN_LEVEL) for level in levels]))
+        self.level = levels[self._level]
+        self._entries = _Entries(len(self._names))
+        self._place: dict[tuple[int, str], int] = {}
+        self._keys: list[tuple[int, str]] = []
+        self._slot: list[int | None] = []
+        self._by_name: dict[str, list[int]] = {}
+        self._sorted: list[str] | None = None
+        self._version = 0
+        self._lock = threading.Lock()
+
+    def update(self, cycle: Cycle, engine: Engine) -> None:
+        """Take in a committed cycle."""
+        with self._lock:
+            self._version += 1
+            for stepped in cycle.stepped:
+                if len(stepped.ticked):
+                    self._update_partition(stepped, engine)
+
+    def _update_partition(self, stepped: Stepped, engine: Engine) -> None:
+        parsed = stepped.parsed
+        # The last tick of each slot: first occurrences in the reversed order.
+        slots, back = np.unique(stepped.slot[stepped.ticked][::-1], return_index=True)
+        last = stepped.ticked[len(stepped.ticked) - 1 - back]
+        partition = parsed.batch.partition
+        at = np.array([self._entry(partition, parsed.names[i]) for i in last.tolist()], np.int64)
+        for place, slot in zip(at.tolist(), slots.tolist(), strict=True):
+            self._slot[place] = slot
+        c, published = self._entries.columns, stepped.published
+        targets = len(self._names)
+        target = engine.memory.target[slots]
+        c["time_ns"][at], c["offset"][at] = parsed.time_ns[last], parsed.offset[last]
+        c["origin"][at], c["ticks"][at] = published.origin[last], published.ticks[last]
+        c["scored"][at] = engine.memory.count[slots, SCORED]
+        c["version"][at] = self._version
+        c["value"][at] = parsed.value[last, :targets]
+        c["point"][at], c["model"][at] = published.point[last], published.model[last]
+        c["lower"][at] = published.lower[last, :, self._level]
+        c["upper"][at] = published.upper[last, :, self._level]
+        c["skill"][at] = published.skill[last]
+        c["squared_error"][at] = target[:, :, SQUARED_ERROR]
+        c["squared_naive"][at] = target[:, :, SQUARED_NAIVE]
+        c["covered"][at] = engine.memory.covered[slots, :, self._level]
+        c["recent"][at, c["recorded"][at] % RECENT] = c["value"][at]
+        c["recorded"][at] += 1
+
+    def _entry(self, partition: int, name: str) -> int:
+        place = self._place.get((partition, name))
+        if place is None:
+            place = self._place[partition, name] = self._entries.add()
+            self._keys.append((partition, name))
+            self._slot.append(None)
+            self._by_name.setdefault(name, []).append(place)
+            self._sorted = None
+        return place
+
+    def paged_out(self, names: Sequence[tuple[int, str]]) -> None:
+        """These instruments have left their slots."""
+        with self._lock:
+            for key in names:
+                place = self._place.get(key)
+                if place is not None:
+                    self._slot[place] = None
+
+    def find(self, name: str) -> InstrumentView | None:
+        """The instrument's view; the latest, if it has ticked in several partitions."""
+        with self._lock:
+            places = self._by_name.get(name, [])
+            if not places:
+                return None
+            offsets = self._entries.columns["version"]
+            return self._view(max(places, key=lambda place: int(offsets[place])))
+
+    def page(self, search: str, offset: int, limit: int) -> tuple[list[InstrumentView], int]:
+        """Views of matching instruments in name order, and how many match."""
+        with self._lock:
+            if self._sorted is None:
+                self._sorted = sorted(self._by_name)
+            wanted = search.casefold()
+            names = [n for n in self._sorted if wanted in n.casefold()] if wanted else self._sorted
+            chosen = names[offset : offset + limit]
+            return [self._view(place) for n in chosen for place in self._by_name[n]], len(names)
+
+    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
+        """Views of the instruments that ticked after `version`, and the present version."""
+        with self._lock:
+            size = self._entries.size
+            places = np.flatnonzero(self._entries.columns["version"][:size] > version)
+            return self._version, [self._view(place) for place in places.tolist()]
+
+    def pooled(self) -> tuple[float | None, float | None]:
+        """Median skill over settled instruments, and the share of their ticks inside the interval."""
+        with self._lock:
+            c, size = self._entries.columns, self._entries.size
+            settled = np.flatnonzero(c["scored"][:size] >= SETTLED_TICKS)
+            if not len(settled):
+                return None, None
+            with np.errstate(invalid="ignore", divide="ignore"):
+                skill = 1.0 - c["squared_error"][settled] / c["squared_naive"][settled]
+            known = skill[np.isfinite(skill)]
+            covered = c["covered"][settled].sum() / (
+                c["scored"][settled].sum() * len(self._names)
+            )
+            return (float(np.median(known)) if len(known) else None), float(covered)
+
+    def _view(self, place: int) -> InstrumentView:
+        c = self._entries.columns
+        partition, name = self._keys[place]
+        recorded = int(c["recorded"][place])
+        order = np.arange(max(0, recorded - RECENT), recorded) % RECENT
+        scored = int(c["scored"][place])
+        targets = []
+        for j, target in enumerate(self._names):
+            skill = float(c["skill"][place, j])
+            value = float(c["value"][place, j])
+            targets.append(
+                TargetView(
+                    name=target,
+                    value=value,
+                    forecast=float(c["point"][place, j]),
+                    lower=float(c["lower"][place, j]),
+                    upper=float(c["upper"][place, j]),
+                    naive=value,
+                    source="model" if c["model"][place, j] else "persistence",
+                    skill=skill if skill == skill else None,
+                    coverage=float(c["covered"][place, j]) / scored if scored else None,
+                    recent=c["recent"][place, order, j].tolist(),
+                )
+            )
+        times = np.array([c["time_ns"][place]], np.int64)
+        return InstrumentView(
+            instrument=name,
+            partition=partition,
+            slot=self._slot[place],
+            ticks=int(c["ticks"][place]),
+            ts=external_times(times, self._bundle.schema.time_unit)[0],
+            offset=int(c["offset"][place]),
+            origin=int(c["origin"][place]),
+            targets=targets,
+        )

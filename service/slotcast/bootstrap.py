@@ -1,0 +1,146 @@
+"""The composition root: the only module that knows every adapter.
+
+`Service` is a worker in its thread with the HTTP server beside it. `embedded` builds it on one
+SQLite file, `real` on Kafka and Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import slotcast
+from slotcast.api.app import create_app
+from slotcast.api.server import ApiServer
+from slotcast.board import Board
+from slotcast.delivery import Delivery
+from slotcast.engine import Engine
+from slotcast.forecasts import ForecastEncoder
+from slotcast.log.port import Log
+from slotcast.log.sqlite import SqliteLog
+from slotcast.metrics import Metrics
+from slotcast.readings import ServiceReadings
+from slotcast.recovery import Recovery
+from slotcast.residence import Residence
+from slotcast.settings import Settings
+from slotcast.snapshots import Snapshots
+from slotcast.store.port import Store
+from slotcast.store.sqlite import SqliteStore
+from slotcast.ticks import TickParser
+from slotcast.worker import Parts, Worker
+from slotcast_models.bundle import Bundle
+from slotcast_models.step import numerics
+
+log = logging.getLogger("slotcast")
+
+
+def load_bundle(settings: Settings) -> Bundle:
+    """The configured bundle, bound to the configured schema. Raises BundleError."""
+    return Bundle.load(settings.bundle.path).bind(settings.tick_schema)
+
+
+def build_worker(settings: Settings, log: Log, store: Store, metrics: Metrics) -> Worker:
+    """A worker on this log and store."""
+    bundle, identity = load_bundle(settings), numerics()
+    engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
+    residence, parser = Residence(engine, store), TickParser(bundle.schema)
+    recovery = Recovery(
+        log=log,
+        store=store,
+        engine=engine,
+        residence=residence,
+        parser=parser,
+        numerics=identity,
+        on_damage=settings.worker.on_damage,
+        patience_s=settings.store.patience_s,
+        clock=time.monotonic,
+        replayed=metrics.replayed.inc,
+    )
+    encoder = ForecastEncoder(bundle, identity)
+    metrics.info.labels(slotcast.__version__, bundle.identity, identity).set(1)
+    parts = Parts(
+        log=log,
+        engine=engine,
+        residence=residence,
+        delivery=Delivery(log, engine, residence, parser, encoder, recovery),
+        recovery=recovery,
+        snapshots=Snapshots(
+            engine, residence, store, identity, settings.store.snapshot_interval_s, time.monotonic
+        ),
+        board=Board(bundle),
+        metrics=metrics,
+        settings=settings.worker,
+        clock=time.monotonic,
+        wall_ms=lambda: time.time() * 1e3,
+    )
+    return Worker(parts)
+
+
+class Service:
+    """A worker and its HTTP server, each in a thread of its own."""
+
+    def __init__(self, settings: Settings, log: Log, store: Store) -> None:
+        self.settings, self.log, self.store = settings, log, store
+        self.metrics = Metrics()
+        self.worker = build_worker(settings, log, store, self.metrics)
+        self.readings = ServiceReadings(self.worker, settings.worker.lag_ready_ticks)
+        self.api = ApiServer(create_app(self.readings, self.metrics, settings.http), settings.http)
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Serve HTTP first (live, not yet ready), then begin to work."""
+        self.api.start()
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except Exception:
+            log.exception("the worker has stopped")
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker is at work; its `failure` says why not."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Finish the turn, write the last snapshot, and close everything."""
+        self.worker.stop()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self.api.stop()
+        self.store.close()
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[Service, SqliteLog]:
+    """A service on one SQLite file in `directory`: exactly once, no broker. Raises LogError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "slotcast.db"
+    embedded_log = SqliteLog(path, partitions=partitions)
+    return Service(settings, embedded_log, SqliteStore(path)), embedded_log
+
+
+def real(settings: Settings) -> Service:
+    """A service on Kafka and Redis. Raises LogError, StoreError."""
+    from slotcast.log.kafka import KafkaLog
+    from slotcast.store.redis import RedisStore
+
+    kafka_log: Any = KafkaLog(settings.kafka)
+    store = RedisStore(
+        settings.store.redis_url.get_secret_value(),
+        prefix=settings.store.prefix,
+        group=settings.kafka.group,
+        topic=settings.kafka.ticks,
+        timeout_s=settings.store.timeout_s,
+    )
+    return Service(settings, kafka_log, store)

@@ -1,0 +1,124 @@
+"""The commit cycle: one poll is one commit.
+
+1. Parse the polled batches to columns and rejects.
+2. Bring the rows of all instruments in, judge, split into waves, step.
+3. Gather the outbox: forecasts in tick order, dead letters, next offsets with their notes.
+4. Publish it. This is the only commit point: after it the poll has happened, before it it has not.
+5. Take the new offsets into the partitions; readers see memory as of here.
+
+Whatever is raised in 1 to 4, nothing is committed: the caller forgets the partitions and recovers.
+Snapshots and paging come after the cycle and can fail without touching it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slotcast.engine import Engine, Stepped
+from slotcast.forecasts import ForecastEncoder
+from slotcast.log.port import Batch, Committed, DeadLetter, Forecasts, Log, Outbox
+from slotcast.partition import Partition
+from slotcast.recovery import Recovery
+from slotcast.residence import Residence
+from slotcast.ticks import Reject, TickParser
+from slotcast_models.columns import Published
+
+DEAD_LETTER_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What a cycle came to, for metrics and readers."""
+
+    stepped: Sequence[Stepped]
+    outbox: Outbox
+    step_s: float
+    commit_s: float
+
+
+class Delivery:
+    """Runs commit cycles."""
+
+    def __init__(
+        self,
+        log: Log,
+        engine: Engine,
+        residence: Residence,
+        parser: TickParser,
+        encoder: ForecastEncoder,
+        recovery: Recovery,
+    ) -> None:
+        self._log, self._engine, self._residence = log, engine, residence
+        self._parser, self._encoder, self._recovery = parser, encoder, recovery
+
+    def run(self, batches: Sequence[Batch], partitions: dict[int, Partition]) -> Cycle:
+        """One cycle over the batches of live partitions. Raises StoreError, CommitFailed."""
+        clock = self._recovery.clock
+        begun = clock()
+        parsed = [self._parser.parse(batch) for batch in batches]
+        for one in parsed:
+            self._residence.bring_in(partitions[one.batch.partition], one.names)
+        stepped = self._engine.advance(parsed)
+        outbox = Outbox()
+        moved = [self._gather(one, partitions[one.parsed.batch.partition], outbox) for one in stepped]
+        ready = clock()
+        self._log.publish(outbox)
+        for partition, offset, reset_all in moved:
+            partition.committed, partition.reset_all = offset, reset_all
+        return Cycle(stepped, outbox, ready - begun, clock() - ready)
+
+    def _gather(
+        self, stepped: Stepped, partition: Partition, outbox: Outbox
+    ) -> tuple[Partition, int, int]:
+        parsed, batch = stepped.parsed, stepped.parsed.batch
+        if len(stepped.ticked):
+            outbox.forecasts.append(self._forecasts(stepped))
+        rejects = sorted([*parsed.rejects, *stepped.late], key=lambda reject: reject.place)
+        outbox.dead_letters += [dead_letter(batch, reject) for reject in rejects]
+        offset = int(batch.offsets[-1]) + 1
+        partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
+        note = self._recovery.note(partition).text()
+        outbox.offsets[partition.number] = Committed(offset, note)
+        return partition, offset, max([partition.reset_all, *parsed.reset_all])
+
+    def _forecasts(self, stepped: Stepped) -> Forecasts:
+        parsed, ticked = stepped.parsed, stepped.ticked
+        names = parsed.names
+        if len(ticked) < len(names):
+            names = [names[i] for i in ticked.tolist()]
+        values = self._encoder.encode(
+            parsed.batch.partition,
+            names,
+            parsed.time_ns[ticked],
+            parsed.offset[ticked],
+            parsed.value[ticked],
+            Published(*(column[ticked] for column in stepped.published)),
+        )
+        return Forecasts(
+            partition=parsed.batch.partition,
+            offsets=parsed.offset[ticked].tolist(),
+            timestamps_ms=parsed.batch.timestamps_ms[parsed.place[ticked]].tolist(),
+            keys=[name.encode() for name in names],
+            values=values,
+        )
+
+
+def dead_letter(batch: Batch, reject: Reject) -> DeadLetter:
+    """The dead letter of a rejected record, with its original bytes (at most the first 64 KiB)."""
+    value, place = batch.values[reject.place], reject.place
+    if value is None and batch.controls is not None:
+        value = batch.controls[place]
+    original = value or b""
+    return DeadLetter(
+        partition=batch.partition,
+        offset=int(batch.offsets[place]),
+        timestamp_ms=int(batch.timestamps_ms[place]),
+        reason=reject.reason,
+        detail=reject.detail,
+        key=batch.keys[place],
+        value=value if value is None else value[:DEAD_LETTER_BYTES],
+        length=len(original),
+        sha256=hashlib.sha256(original).hexdigest(),
+    )

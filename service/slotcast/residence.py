@@ -1,0 +1,140 @@
+"""Residence: rows come into slots from the store when their instrument ticks, and leave again.
+
+Paging is invisible: a row leaves after the commit that contains it, written first if it changed,
+and comes back with the same bytes. A row that the index promises and the store does not deliver is
+never taken for a new instrument: `SnapshotDamaged` sends the partition into recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotcast.engine import Engine
+from slotcast.partition import Partition
+from slotcast.snapshot import (
+    SnapshotDamaged,
+    bring_marks_forward,
+    decode_row,
+    encode_row,
+    share_at,
+)
+from slotcast.store.port import Store, StoredRow, StoreUnavailable
+from slotcast_models.columns import Plan
+from slotcast_models.fold import wipe
+from slotcast_models.memory import APPLIED, MARK_A, MARK_B, NEVER, SEQUENCE, TIME, view
+
+WRITE_ROWS = 256
+"""Rows in one fenced write."""
+
+
+class Residence:
+    """Moves rows between the store and the engine's slots."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+        self.page_ins = 0
+        self.page_outs = 0
+
+    def bring_in(self, partition: Partition, names: Sequence[str]) -> None:
+        """Make every instrument of `names` resident.
+
+        Raises StoreUnavailable when a row cannot be read or no slot is left, SnapshotDamaged when a
+        row is not what the index says.
+        """
+        engine = self._engine
+        absent = engine.absent(partition.number, names)
+        if len(absent) > engine.slots.capacity - engine.slots.used:
+            raise StoreUnavailable(
+                f"no slot for {len(absent)} instruments: rows cannot be paged out, "
+                "bring the store back or raise worker.slots"
+            )
+        stored = [name for name in absent if name in partition.index]
+        rows = self._read(partition, stored)
+        for name in absent:
+            row = rows.get(name)
+            slot = engine.admit(partition.number, name, row)
+            if row is None:
+                engine.memory.count[slot, MARK_A] = partition.marks[0]
+                engine.memory.count[slot, MARK_B] = partition.marks[1]
+        self.page_ins += len(stored)
+
+    def _read(self, partition: Partition, names: Sequence[str]) -> dict[str, NDArray[np.void]]:
+        if not names:
+            return {}
+        found = self._store.rows(partition.number, names)
+        return {
+            name: self._checked(partition, name, data)
+            for name, data in zip(names, found, strict=True)
+        }
+
+    def _checked(self, partition: Partition, name: str, data: bytes | None) -> NDArray[np.void]:
+        promised = partition.index[name]
+        if data is None:
+            raise SnapshotDamaged(f"row of {name}, applied to {promised}, is gone from the store")
+        row = decode_row(name, data, self._engine.rows.dtype)
+        applied = int(view(row).count[0, APPLIED])
+        if applied < promised:
+            raise SnapshotDamaged(f"row of {name} is at {applied}, the index says {promised}")
+        if applied >= partition.committed:
+            raise SnapshotDamaged(
+                f"row of {name} is at {applied}, beyond the committed offset {partition.committed}"
+            )
+        if name in partition.ahead:
+            now = int(view(row).share[0, 0])
+            partition.fingerprint += now - share_at(row, partition.watermark)
+            partition.fingerprint %= 2**64
+            partition.ahead.discard(name)
+        bring_marks_forward(row, partition.marks)
+        if applied < partition.reset_all:
+            void_row(row, partition.reset_all, self._engine.predictor.plan)
+        return row
+
+    def write(self, partition: Partition, slots: Iterable[int]) -> None:
+        """Write these rows of one partition, in fenced batches. Raises StoreError."""
+        engine, slots = self._engine, list(slots)
+        for start in range(0, len(slots), WRITE_ROWS):
+            part = slots[start : start + WRITE_ROWS]
+            rows = {}
+            for slot in part:
+                name = engine.slots.names[slot]
+                assert name is not None, slot
+                applied = int(engine.memory.count[slot, APPLIED])
+                rows[name] = StoredRow(applied, encode_row(name, engine.rows[slot]))
+            assert partition.claim is not None, partition.number
+            partition.claim = self._store.write(partition.number, partition.claim, rows, None)
+            engine.dirty[part] = False
+            partition.index.update((name, row.applied) for name, row in rows.items())
+
+    def page_out(self, partitions: dict[int, Partition]) -> list[tuple[int, str]]:
+        """Release the least recently ticked instruments beyond the configured slots.
+
+        Called between commits only. Returns the (partition, instrument) pairs that left. Raises
+        StoreError; what was written before is released.
+        """
+        engine, left = self._engine, list[tuple[int, str]]()
+        over = engine.slots.used - engine.kept
+        if over <= 0:
+            return left
+        by_partition: dict[int, list[int]] = {}
+        for slot in engine.slots.least_recent(over):
+            by_partition.setdefault(int(engine.slots.partition[slot]), []).append(slot)
+        for number, slots in by_partition.items():
+            if partitions[number].claim is None:
+                continue
+            self.write(partitions[number], [slot for slot in slots if engine.dirty[slot]])
+            left += [(number, str(engine.slots.names[slot])) for slot in slots]
+            for slot in slots:
+                engine.release(slot)
+        self.page_outs += len(left)
+        return left
+
+
+def void_row(row: NDArray[np.void], reset_all: int, plan: Plan) -> None:
+    """Apply a reset-all at offset `reset_all` to a row that was paged out when it came."""
+    memory = view(row)
+    wipe(memory, 0, plan)
+    memory.count[0, TIME], memory.count[0, SEQUENCE] = NEVER, NEVER
+    memory.count[0, APPLIED] = reset_all

@@ -1,0 +1,266 @@
+"""The worker: one thread that owns the log and all memory.
+
+A turn is: poll; forget what was lost and begin to recover what was gained; deliver; recover a
+slice; snapshot a slice and page out; answer readers. Everything that goes wrong with a partition
+ends in the same place: forget its memory and recover it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from slotcast.board import Board
+from slotcast.delivery import Cycle, Delivery
+from slotcast.engine import Engine
+from slotcast.log.port import CommitFailed, Log, Poll
+from slotcast.metrics import Metrics
+from slotcast.partition import Partition, Phase
+from slotcast.recovery import Recovery
+from slotcast.residence import Residence
+from slotcast.settings import WorkerSettings
+from slotcast.snapshot import SnapshotDamaged
+from slotcast.snapshots import Snapshots
+from slotcast.store.port import StoreError, StoreFenced
+from slotcast.views import PartitionView
+
+log = logging.getLogger("slotcast.worker")
+
+RECOVERY_SLICE_S = 0.2
+VIEW_INTERVAL_S = 0.5
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker is made of; bootstrap puts it together."""
+
+    log: Log
+    engine: Engine
+    residence: Residence
+    delivery: Delivery
+    recovery: Recovery
+    snapshots: Snapshots
+    board: Board
+    metrics: Metrics
+    settings: WorkerSettings
+    clock: Callable[[], float]
+    wall_ms: Callable[[], float]
+
+
+class Worker:
+    """Runs turns until stopped. `ask` is the only method for other threads."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.partitions: dict[int, Partition] = {}
+        self._recoveries: dict[int, Iterator[None]] = {}
+        self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
+            queue.SimpleQueue()
+        )
+        self._stop = threading.Event()
+        self._view_due = 0.0
+        self._paged = (0, 0)
+        self.views: tuple[PartitionView, ...] = ()
+        self.failure: Exception | None = None
+        self.counts = {"ticks": 0, "forecasts": 0, "rejects": 0, "repeats": 0, "resets": 0}
+
+    def stop(self) -> None:
+        """Ask the loop to end after its turn; any thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Turn until stopped, then snapshot and leave. A failure is kept in `failure` and raised."""
+        try:
+            while not self._stop.is_set():
+                self.turn()
+            self._complete_snapshots()
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            self.parts.log.close()
+
+    def turn(self) -> Cycle | None:
+        """One turn; the cycle it committed, if any."""
+        parts = self.parts
+        recovering = bool(self._recoveries)
+        timeout_ms = 0 if recovering else parts.settings.poll_timeout_ms
+        poll = parts.log.poll(timeout_ms, parts.settings.max_poll_ticks)
+        self._follow_membership(poll)
+        cycle = self._deliver(poll)
+        if recovering or self._recoveries:
+            self._recover_slice()
+        self._maintain()
+        self._answer_questions()
+        return cycle
+
+    def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
+        """Have `question` run by the worker's thread between cycles; any thread."""
+        future: Future[Answer] = Future()
+        self._questions.put((question, future))  # type: ignore[arg-type]  # Future is invariant
+        return future
+
+    def _follow_membership(self, poll: Poll) -> None:
+        for number in poll.lost:
+            partition = self.partitions.pop(number, None)
+            if partition is not None:
+                self._forget(partition)
+                partition.move(Phase.GONE)
+        for number in poll.gained:
+            self.partitions[number] = Partition(number)
+            self._begin_recovery(number, "gained")
+
+    def _forget(self, partition: Partition) -> None:
+        self.parts.engine.forget(partition.number)
+        self.parts.snapshots.forget(partition)
+        self._recoveries.pop(partition.number, None)
+
+    def _begin_recovery(self, number: int, cause: str) -> None:
+        """Forget a partition's memory and recover it; the log holds it back meanwhile."""
+        partition = self.partitions[number]
+        partition.move(Phase.RECOVERING)
+        self._forget(partition)
+        self.parts.log.hold(number)
+        self._recoveries[number] = self.parts.recovery.run(partition)
+        self.parts.metrics.recoveries.labels(cause).inc()
+
+    def _deliver(self, poll: Poll) -> Cycle | None:
+        batches = [b for b in poll.batches if len(b) and self._is_live(b.partition)]
+        if not batches:
+            return None
+        numbers = [b.partition for b in batches]
+        try:
+            cycle = self.parts.delivery.run(batches, self.partitions)
+        except (StoreError, SnapshotDamaged, CommitFailed) as error:
+            if isinstance(error, CommitFailed):
+                self.parts.metrics.commit_failures.inc()
+            log.warning("partitions %s are recovered: %s", numbers, error)
+            for number in numbers:
+                self._begin_recovery(number, type(error).__name__)
+            return None
+        self.parts.board.update(cycle, self.parts.engine)
+        self._observe(cycle)
+        return cycle
+
+    def _is_live(self, number: int) -> bool:
+        partition = self.partitions.get(number)
+        return partition is not None and partition.phase is Phase.LIVE
+
+    def _recover_slice(self) -> None:
+        """Up to 200 ms of silent replay, so that live partitions are served in between."""
+        begun = self.parts.clock()
+        for number in list(self._recoveries):
+            while number in self._recoveries:
+                if self.parts.clock() - begun > RECOVERY_SLICE_S:
+                    return
+                try:
+                    next(self._recoveries[number])
+                except StopIteration:
+                    del self._recoveries[number]
+                    log.info("partition %d is live", number)
+                except (CommitFailed, StoreError) as error:
+                    log.warning("recovery of partition %d begins again: %s", number, error)
+                    self._begin_recovery(number, type(error).__name__)
+                    return
+
+    def _maintain(self) -> None:
+        """Snapshots and paging: never inside a cycle, and no failure here touches one."""
+        parts = self.parts
+        for number, partition in self.partitions.items():
+            if partition.phase is not Phase.LIVE:
+                continue
+            try:
+                parts.snapshots.advance(partition)
+            except StoreFenced as error:
+                log.warning("partition %d is recovered: %s", number, error)
+                self._begin_recovery(number, "StoreFenced")
+        try:
+            parts.board.paged_out(parts.residence.page_out(self.partitions))
+        except StoreFenced as error:
+            log.warning("all partitions are recovered: %s", error)
+            for number in self.partitions:
+                self._begin_recovery(number, "StoreFenced")
+        except StoreError as error:
+            log.warning("nothing is paged out: %s", error)
+        if parts.clock() >= self._view_due:
+            self._view_due = parts.clock() + VIEW_INTERVAL_S
+            self._view_partitions()
+
+    def _complete_snapshots(self) -> None:
+        for partition in self.partitions.values():
+            if partition.phase is Phase.LIVE:
+                try:
+                    self.parts.snapshots.complete(partition)
+                except StoreError as error:
+                    log.warning("last snapshot of partition %d: %s", partition.number, error)
+
+    def _answer_questions(self) -> None:
+        while not self._questions.empty():
+            question, future = self._questions.get()
+            try:
+                future.set_result(question())
+            except Exception as error:  # the asker's to handle
+                future.set_exception(error)
+
+    def _view_partitions(self) -> None:
+        live = self.parts.engine.slots
+        self.views = tuple(
+            PartitionView(
+                partition=p.number,
+                phase=p.phase.value,
+                committed=p.committed,
+                end=self.parts.log.bounds(p.number)[1],
+                watermark=p.watermark,
+                instruments=len(p.index.keys() | live.of_partition(p.number).keys()),
+                replay_done=p.replay_done if p.phase is Phase.RECOVERING else 1.0,
+            )
+            for p in self.partitions.values()
+        )
+        self._set_gauges()
+
+    def _set_gauges(self) -> None:
+        m, slots, residence = self.parts.metrics, self.parts.engine.slots, self.parts.residence
+        m.capacity.set(self.parts.engine.kept)
+        m.used.set(slots.used)
+        m.free.set(max(0, self.parts.engine.kept - slots.used))
+        m.paged.set(max(0, sum(view.instruments for view in self.views) - slots.used))
+        m.page_ins.inc(residence.page_ins - self._paged[0])
+        m.page_outs.inc(residence.page_outs - self._paged[1])
+        self._paged = (residence.page_ins, residence.page_outs)
+        for view in self.views:
+            m.lag.labels(str(view.partition)).set(view.end - view.committed)
+            age = self.parts.clock() - self.partitions[view.partition].watermark_at
+            m.snapshot_age.labels(str(view.partition)).set(max(0.0, age))
+        skill, coverage = self.parts.board.pooled()
+        m.skill.set(float("nan") if skill is None else skill)
+        level = f"{self.parts.board.level:g}"
+        m.coverage.labels(level).set(float("nan") if coverage is None else coverage)
+
+    def _observe(self, cycle: Cycle) -> None:
+        m, counts, now_ms = self.parts.metrics, self.counts, self.parts.wall_ms()
+        for stepped in cycle.stepped:
+            counts["ticks"] += len(stepped.ticked)
+            counts["repeats"] += stepped.repeats
+            counts["resets"] += stepped.resets
+            m.ticks.inc(len(stepped.ticked))
+            m.repeats.inc(stepped.repeats)
+            m.resets.inc(stepped.resets)
+        for forecasts in cycle.outbox.forecasts:
+            counts["forecasts"] += len(forecasts.values)
+            m.forecasts.inc(len(forecasts.values))
+            stamped = np.array(forecasts.timestamps_ms, np.float64)
+            m.latency_seconds.observe(np.maximum(now_ms - stamped, 0.0) / 1e3)
+        for letter in cycle.outbox.dead_letters:
+            counts["rejects"] += 1
+            m.rejects.labels(letter.reason).inc()
+        m.commits.inc()
+        m.step_seconds.observe(np.array([cycle.step_s]))
+        m.commit_seconds.observe(cycle.commit_s)
