@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import (
     FREE,
+    TICK,
     VALID,
     Bits,
     Columns,
@@ -159,3 +160,14 @@ def _lone_column(quantities: int) -> Columns:
         value=np.zeros((1, quantities)),
         step_ns=np.zeros(1, np.int64),
     )
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Compile (or load from the cache) everything that serving calls."""
+    rows, memory = predictor.allocate(1)
+    column = _lone_column(predictor.layout.quantities)
+    column.kind[0] = TICK
+    column.value[0, :] = 1.0
+    out = allocate_published(1, predictor.layout.targets, predictor.layout.levels)
+    predictor.advance(memory, column, np.zeros(1, np.int8), out)
+    predictor.free_run(rows, 1)

@@ -50,6 +50,7 @@ class _Entries:
             "version": ((), np.int64),
             "value": ((t,), np.float64),
             "point": ((t,), np.float64),
+            "expected": ((t,), np.float64),
             "lower": ((t,), np.float64),
             "upper": ((t,), np.float64),
             "skill": ((t,), np.float64),
@@ -97,9 +98,7 @@ class Board:
 
     def _update_partition(self, stepped: Stepped, engine: Engine) -> None:
         parsed = stepped.parsed
-        # The last tick of each slot: first occurrences in the reversed order.
-        slots, back = np.unique(stepped.slot[stepped.ticked][::-1], return_index=True)
-        last = stepped.ticked[len(stepped.ticked) - 1 - back]
+        slots, last, previous = _last_ticks(stepped)
         partition = parsed.batch.partition
         at = np.array([self._entry(partition, parsed.names[i]) for i in last.tolist()], np.int64)
         for place, slot in zip(at.tolist(), slots.tolist(), strict=True):
@@ -112,6 +111,9 @@ class Board:
         c["scored"][at] = engine.memory.count[slots, SCORED]
         c["version"][at] = self._version
         c["value"][at] = parsed.value[last, :targets]
+        expected = np.where(previous[:, None] >= 0, published.point[previous], c["point"][at])
+        expected[published.ticks[last] == 1] = np.nan
+        c["expected"][at] = expected
         c["point"][at], c["model"][at] = published.point[last], published.model[last]
         c["lower"][at] = published.lower[last, :, self._level]
         c["upper"][at] = published.upper[last, :, self._level]
@@ -189,7 +191,6 @@ class Board:
         scored = int(c["scored"][place])
         targets = []
         for j, target in enumerate(self._names):
-            skill = float(c["skill"][place, j])
             value = float(c["value"][place, j])
             targets.append(
                 TargetView(
@@ -200,9 +201,10 @@ class Board:
                     upper=float(c["upper"][place, j]),
                     naive=value,
                     source="model" if c["model"][place, j] else "persistence",
-                    skill=skill if skill == skill else None,
+                    skill=_known(float(c["skill"][place, j])),
                     coverage=float(c["covered"][place, j]) / scored if scored else None,
                     recent=c["recent"][place, order, j].tolist(),
+                    expected=_known(float(c["expected"][place, j])),
                 )
             )
         times = np.array([c["time_ns"][place]], np.int64)
@@ -216,3 +218,21 @@ class Board:
             origin=int(c["origin"][place]),
             targets=targets,
         )
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _last_ticks(
+    stepped: Stepped,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(slots, index of each slot's last tick, index of the one before it or -1)."""
+    slot = stepped.slot[stepped.ticked]
+    order = np.argsort(slot, kind="stable")
+    ranked = slot[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    before = np.maximum(ends - 1, 0)
+    alone = (ends == 0) | (ranked[before] != ranked[ends])
+    previous = np.where(alone, -1, stepped.ticked[order[before]])
+    return ranked[ends], stepped.ticked[order[ends]], previous

@@ -17,7 +17,8 @@ class TargetView:
 
     `forecast`, `lower` and `upper` (90 % interval) are for the *next* tick. `skill` is
     1 - (sum of squared errors / that of persistence), None before there is an error to compare.
-    `source` is "model" or "persistence". `recent` are the last values, oldest first.
+    `source` is "model" or "persistence". `recent` are the last values, oldest first. `expected` is
+    what had been forecast for `value`, None for the first tick.
     """
 
     name: str
@@ -30,6 +31,7 @@ class TargetView:
     skill: float | None
     coverage: float | None
     recent: Sequence[float] = ()
+    expected: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""What `slotcast bundle show` tells: a bundle explained, as plain facts and as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from slotcast_models.bundle import Bundle
+from slotcast_models.step import numerics
+
+
+def facts(bundle: Bundle) -> dict[str, Any]:
+    """Facts of a bound bundle, ready for JSON."""
+    manifest, layout, schema = bundle.manifest, bundle.layout, bundle.schema
+    network = manifest.network
+    row = layout.dtype()
+    return {
+        "identity": bundle.identity,
+        "fingerprint": bundle.fingerprint,
+        "numerics": numerics(),
+        "network": " -> ".join(f"{kind} {units}" for kind, units in network.cells) + " -> linear",
+        "network_rows": f"one per {network.rows}",
+        "parameters": network.parameters,
+        "training": network.training,
+        "step_program_bytes": len(bundle.program),
+        "targets": [q.name for q in schema.targets],
+        "features": [q.name for q in schema.features],
+        "readout_features": layout.features,
+        "readout": f"bias, {layout.lags} own lags, "
+        f"{layout.features - layout.lags - 3} siblings, deviation, network",
+        "levels": list(manifest.rules.levels),
+        "bytes_per_slot": row.itemsize,
+        "bytes_by_part": {name: row[name].itemsize for name in row.names or ()},
+    }
+
+
+def print_facts(found: dict[str, Any]) -> None:
+    """The facts as a table."""
+    table = Table(show_header=False)
+    for name, value in found.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key} {size:,}" for key, size in value.items())
+        elif isinstance(value, list):
+            shown = ", ".join(str(item) for item in value) or "-"
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    Console().print(table)

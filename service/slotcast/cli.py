@@ -1,0 +1,252 @@
+"""The command line. Every command imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+import slotcast
+
+app = typer.Typer(
+    name="slotcast",
+    help="One recurrent network, one slot per instrument: a forecast for every tick.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+bundle_app = typer.Typer(help="Look at bundles: network, step program and manifest.")
+app.add_typer(bundle_app, name="bundle")
+
+Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
+Data = Annotated[Path, typer.Option(help="Directory of the embedded log and store.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; environment variables override it.")
+]
+Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
+
+
+def fail(message: object) -> NoReturn:
+    """End with exit code 1 and a message on stderr."""
+    typer.secho(f"slotcast: {message}", fg="red", err=True)
+    raise typer.Exit(1)
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    level = logging.DEBUG if verbose else logging.INFO
+    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    for noisy in ("kafka", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def until_interrupted() -> threading.Event:
+    """An event that is set by Ctrl-C or a polite kill."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@app.command()
+def demo(
+    ticks: Annotated[int | None, typer.Option(help="End after so many ticks.")] = None,
+    port: Port = 8080,
+    rate: Annotated[float, typer.Option(help="Ticks per second; 0 = as fast as possible.")] = 4_000,
+    instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
+    slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
+    data: Data = Path("data/demo"),
+) -> None:
+    """Forecast a simulated market, with nothing else installed. Goes on where it last stopped.
+
+    Example: slotcast demo --ticks 20000
+    """
+    from slotcast.demo import run_embedded
+    from slotcast.feed import MarketFeed
+    from slotcast.run_settings import market_settings
+
+    settings, feed = market_settings(port, slots), MarketFeed(instruments, ticks, rate)
+    raise typer.Exit(run_embedded(settings, data, feed, until_interrupted()))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
+    value: Annotated[
+        list[str] | None, typer.Option(help="Target column; repeat for several. Guessed if none.")
+    ] = None,
+    instrument: Column = None,
+    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    time: Column = None,
+    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    sequence: Column = None,
+    positive: Annotated[bool, typer.Option(help="Values are above 0: forecast logarithms.")] = False,
+    ordered: Annotated[bool, typer.Option(help="Reject ticks whose values fall left to right.")] = False,
+    speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
+    port: Port = 8080,
+    slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
+    data: Annotated[Path | None, typer.Option(help="Directory; data/replay-FILE if none.")] = None,
+    stay: Annotated[bool, typer.Option(help="Keep serving the page after the last row.")] = False,
+) -> None:
+    """Forecast recorded ticks from a file, through the same path as live ones.
+
+    Example: slotcast replay prices.csv --instrument ticker --time date --value close --positive
+    """
+    from slotcast.demo import run_embedded
+    from slotcast.feed import FileFeed
+    from slotcast.files import FileError
+    from slotcast.run_settings import column_map, replay_settings
+
+    try:
+        columns = column_map(file, instrument, name, time, time_unit, value, sequence)
+        settings = replay_settings(columns, positive, ordered, port, slots)
+        feed = FileFeed(file, columns, speed, stay)
+    except (FileError, FileNotFoundError, ValueError) as error:
+        fail(error)
+    directory = data or Path("data") / f"replay-{file.name.split('.')[0]}"
+    raise typer.Exit(run_embedded(settings, directory, feed, until_interrupted()))
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    verbose: Annotated[bool, typer.Option(help="Log more.")] = False,
+) -> None:
+    """Run a worker: ticks from Kafka, forecasts to Kafka, snapshots in Redis.
+
+    Example: slotcast serve --config slotcast.toml
+    """
+    from pydantic import ValidationError
+
+    from slotcast.bootstrap import real
+    from slotcast.log.port import LogError
+    from slotcast.settings import Settings
+    from slotcast.store.port import StoreError
+    from slotcast_models.bundle import BundleError
+
+    _log_to_stderr(verbose)
+    stop = until_interrupted()
+    try:
+        service = real(Settings.load(config))
+    except (FileNotFoundError, ValidationError, LogError, StoreError, BundleError) as error:
+        fail(error)
+    with service:
+        logging.getLogger("slotcast").info("serving on %s", service.api.url)
+        while service.running and not stop.wait(0.2):
+            pass
+    if service.worker.failure is not None:
+        fail(service.worker.failure)
+
+
+@app.command()
+def produce(
+    file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
+    topic: Annotated[str | None, typer.Option(help="Tick topic; from the configuration if none.")] = None,
+    config: Config = None,
+    value: Annotated[list[str] | None, typer.Option(help="Value column; repeat for several.")] = None,
+    instrument: Column = None,
+    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    time: Column = None,
+    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    sequence: Column = None,
+    speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
+) -> None:
+    """Send recorded ticks from a file to a Kafka topic, keyed by instrument.
+
+    Example: slotcast produce fx_ticks.parquet --topic ticks --speed 10
+    """
+    from slotcast.files import FileError
+    from slotcast.log.port import LogError
+    from slotcast.produce import produce_file
+    from slotcast.run_settings import column_map
+    from slotcast.settings import Settings
+
+    try:
+        settings = Settings.load(config)
+        columns = column_map(file, instrument, name, time, time_unit, value, sequence)
+        target = topic or settings.kafka.ticks
+        produce_file(settings.kafka, target, file, columns, speed, until_interrupted())
+    except (FileError, FileNotFoundError, ValueError, LogError) as error:
+        fail(error)
+
+
+@app.command()
+def simulate(
+    topic: Annotated[str | None, typer.Option(help="Tick topic; from the configuration if none.")] = None,
+    config: Config = None,
+    rate: Annotated[float, typer.Option(help="Ticks per second.")] = 400,
+    instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
+    ticks: Annotated[int | None, typer.Option(help="End after so many ticks.")] = None,
+) -> None:
+    """Send the demo's market to a Kafka topic, stamped with the present time.
+
+    Example: slotcast simulate --topic ticks --rate 400
+    """
+    from slotcast.log.port import LogError
+    from slotcast.produce import produce_market
+    from slotcast.settings import Settings
+
+    try:
+        settings = Settings.load(config)
+        target = topic or settings.kafka.ticks
+        produce_market(settings.kafka, target, instruments, rate, ticks, until_interrupted())
+    except (FileNotFoundError, ValueError, LogError) as error:
+        fail(error)
+
+
+@app.command()
+def warm() -> None:
+    """Compile the predictor into its cache now, so that the first start is quick."""
+    from slotcast_models.bundle import Bundle
+    from slotcast_models.predictor import Predictor, warm_up
+    from slotcast_models.schema import TickSchema
+
+    warm_up(Predictor(Bundle.load().bind(TickSchema.default())))
+    typer.echo("compiled")
+
+
+@bundle_app.command("show")
+def bundle_show(
+    path: Annotated[Path | None, typer.Argument(help="Bundle directory; none = the default.")] = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Explain a bundle, bound to the configured schema: units, parameters, bytes per slot, features.
+
+    Example: slotcast bundle show
+    """
+    from slotcast.bundle_facts import facts, print_facts
+    from slotcast.settings import Settings
+    from slotcast_models.bundle import Bundle, BundleError
+
+    try:
+        settings = Settings.load(config)
+        bundle = Bundle.load(path or settings.bundle.path)
+        found = facts(bundle.bind(bundle.manifest.tick_schema or settings.tick_schema))
+    except (BundleError, ValueError, FileNotFoundError) as error:
+        fail(error)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_facts(found)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(slotcast.__version__)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Producers of tick topics: a file's ticks, or the simulated market stamped with the present time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from slotcast.feed import PULSE_S
+from slotcast.files import ColumnMap, Pace, count_rows, read_ticks
+from slotcast.log.port import LogError
+from slotcast.settings import KafkaSettings
+from slotcast.simulator import Market, encode
+
+
+class TickProducer:
+    """Sends keyed records and finds out about every one of them. Raises LogError."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._topic, self._sent = topic, list[Any]()
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=settings.bootstrap_servers.split(","),
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                batch_size=262_144,
+                delivery_timeout_ms=settings.delivery_timeout_ms,
+                request_timeout_ms=settings.delivery_timeout_ms // 2,
+                max_block_ms=settings.delivery_timeout_ms,
+            )
+        except (KafkaError, AssertionError) as error:
+            raise LogError(
+                f"no broker at {settings.bootstrap_servers}: {error}; "
+                "set SLOTCAST_KAFKA__BOOTSTRAP_SERVERS"
+            ) from error
+
+    def send(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Send these records in order."""
+        send, topic = self._producer.send, self._topic
+        try:
+            self._sent += [
+                send(topic, value, key=key or None) for key, value in zip(keys, values, strict=True)
+            ]
+            if len(self._sent) > 100_000:
+                self.flush()
+        except KafkaError as error:
+            raise LogError(f"topic {topic}: {error}") from error
+
+    def flush(self) -> None:
+        """Wait until all are in the topic."""
+        try:
+            self._producer.flush()
+            for future in self._sent:
+                future.get(timeout=0)
+        except KafkaError as error:
+            raise LogError(f"topic {self._topic}: {error}") from error
+        self._sent.clear()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._producer.close(timeout=5)
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
+
+
+def produce_file(
+    settings: KafkaSettings,
+    topic: str,
+    path: Path,
+    columns: ColumnMap,
+    speed: float | None,
+    stop: threading.Event,
+) -> int:
+    """Send the file's ticks; returns how many. Raises FileError, LogError."""
+    pace = Pace(speed)
+
+    def parts() -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+        for block in read_ticks(path, columns):
+            start = 0
+            for i, ts_ms in enumerate(block.ts_ms.tolist() if speed else ()):
+                wait_s = pace.wait_s(ts_ms, time.monotonic())
+                if wait_s > PULSE_S:
+                    yield block.keys[start:i], block.values[start:i]
+                    start = i
+                    stop.wait(wait_s)
+            yield block.keys[start:], block.values[start:]
+
+    return _send_all(settings, topic, f"{path.name} -> {topic}", count_rows(path), parts(), stop)
+
+
+def produce_market(
+    settings: KafkaSettings,
+    topic: str,
+    instruments: int,
+    rate: float,
+    total: int | None,
+    stop: threading.Event,
+) -> int:
+    """Send the simulated market at `rate` ticks a second; returns how many. Raises LogError.
+
+    Ticks carry the present time, so that a restarted producer is never in its own past.
+    """
+    market, begun = Market(instruments), time.monotonic()
+
+    def parts() -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+        sent = 0
+        while total is None or sent < total:
+            due = int((time.monotonic() - begun) * rate) - sent
+            n = min(due, 5_000, due if total is None else total - sent)
+            if n > 0:
+                ticks = market.next(n)
+                now_ms = np.full(n, round(time.time() * 1e3), np.int64)
+                yield encode(replace(ticks, ts_ms=now_ms), market.names)
+                sent += n
+            stop.wait(PULSE_S)
+
+    return _send_all(settings, topic, f"simulated market -> {topic}", total, parts(), stop)
+
+
+def _send_all(
+    settings: KafkaSettings,
+    topic: str,
+    title: str,
+    total: int | None,
+    parts: Iterable[tuple[Sequence[bytes], Sequence[bytes]]],
+    stop: threading.Event,
+) -> int:
+    producer, begun, sent = TickProducer(settings, topic), time.monotonic(), 0
+    try:
+        with _progress() as progress:
+            task = progress.add_task(title, total=total, rate=0.0)
+            for keys, values in parts:
+                if stop.is_set():
+                    break
+                producer.send(keys, values)
+                sent += len(keys)
+                rate = sent / max(time.monotonic() - begun, 1e-9)
+                progress.update(task, completed=sent, rate=rate)
+            producer.flush()
+    finally:
+        producer.close()
+    return sent
