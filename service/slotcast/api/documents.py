@@ -34,7 +34,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        _add_unexpected(made["paths"])
+        _complete(made["paths"])
         _add_schemas(made["components"]["schemas"])
         made["x-problems"] = [
             {"type": kind.type, "name": kind.name, "status": kind.status, "title": kind.title}
@@ -44,10 +44,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _add_unexpected(paths: dict[str, dict[str, Any]]) -> None:
+def _complete(paths: dict[str, dict[str, Any]]) -> None:
     for operations in paths.values():
         for operation in operations.values():
-            operation["responses"].update({"500": _response([problems.UNEXPECTED])})
+            responses = operation["responses"]
+            if responses["200"]["description"] == "Successful Response":
+                responses["200"]["description"] = "Done"
+            responses["500"] = _response([problems.UNEXPECTED])
 
 
 def _add_schemas(schemas: dict[str, Any]) -> None:

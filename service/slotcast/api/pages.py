@@ -13,7 +13,12 @@ from starlette.responses import HTMLResponse, Response
 from slotcast.api.problems import UNKNOWN_PATH, Refused
 
 FILES = {file.name: file for file in (Path(__file__).parent / "page").iterdir()}
-MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
