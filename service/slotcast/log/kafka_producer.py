@@ -31,6 +31,7 @@ from slotcast.settings import KafkaSettings
 LINGER_MS = 20
 """A publish flushes; until then, wait for batches to fill."""
 BATCH_BYTES = 262_144
+FORCED_CLOSE_S = 1.0
 
 
 class Publisher:
@@ -174,6 +175,9 @@ def _producer(settings: KafkaSettings, linger_ms: int) -> Any:
 
 
 def _discard(producer: Any) -> None:
+    """Close without sending. `close` alone raises while records wait, and leaves its thread."""
     if producer is not None:
+        producer._sender.force_close()
+        producer._sender.join(FORCED_CLOSE_S)
         with suppress(KafkaError):
             producer.close(timeout=0)
