@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import Claim, Store, StoredRow, StoreFenced
+from slotcast.store.redis import RedisStore
 from slotcast.store.sqlite import SqliteStore
 
 Opener = Callable[[], Store]
@@ -29,17 +30,25 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens stores that share what they store."""
     opened: list[Store] = []
     shared = MemoryStore()
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        prefix = request.getfixturevalue("redis_prefix")
 
     def open_store() -> Store:
-        opened.append(
-            MemoryStore(shared) if request.param == "memory" else SqliteStore(tmp_path / "store.db")
-        )
-        return opened[-1]
+        store: Store
+        if request.param == "memory":
+            store = MemoryStore(shared)
+        elif request.param == "sqlite":
+            store = SqliteStore(tmp_path / "store.db")
+        else:
+            store = RedisStore(url, prefix, "group", "ticks", timeout_s=5)
+        opened.append(store)
+        return store
 
     yield open_store
     for store in opened:
