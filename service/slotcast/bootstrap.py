@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,14 @@ def load_bundle(settings: Settings) -> Bundle:
     return Bundle.load(settings.bundle.path).bind(settings.tick_schema)
 
 
-def build_worker(settings: Settings, log: Log, store: Store, metrics: Metrics) -> Worker:
-    """A worker on this log and store."""
+def build_worker(
+    settings: Settings,
+    log: Log,
+    store: Store,
+    metrics: Metrics,
+    clock: Callable[[], float] = time.monotonic,
+) -> Worker:
+    """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
     bundle, identity = load_bundle(settings), numerics()
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
     residence, parser = Residence(engine, store), TickParser(bundle.schema)
@@ -56,7 +63,7 @@ def build_worker(settings: Settings, log: Log, store: Store, metrics: Metrics) -
         numerics=identity,
         on_damage=settings.worker.on_damage,
         patience_s=settings.store.patience_s,
-        clock=time.monotonic,
+        clock=clock,
         replayed=metrics.replayed.inc,
     )
     encoder = ForecastEncoder(bundle, identity)
@@ -68,12 +75,12 @@ def build_worker(settings: Settings, log: Log, store: Store, metrics: Metrics) -
         delivery=Delivery(log, engine, residence, parser, encoder, recovery),
         recovery=recovery,
         snapshots=Snapshots(
-            engine, residence, store, identity, settings.store.snapshot_interval_s, time.monotonic
+            engine, residence, store, identity, settings.store.snapshot_interval_s, clock
         ),
         board=Board(bundle),
         metrics=metrics,
         settings=settings.worker,
-        clock=time.monotonic,
+        clock=clock,
         wall_ms=lambda: time.time() * 1e3,
     )
     return Worker(parts)

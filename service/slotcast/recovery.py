@@ -176,7 +176,7 @@ class Recovery:
                 f"partition {partition.number}: committed offset {partition.committed} is beyond "
                 f"the end {end} of the log: was the topic created again? Use another group"
             )
-        if first <= partition.watermark:
+        if first <= min(partition.watermark, partition.committed):
             return False
         message = (
             f"partition {partition.number}: replay must begin at {partition.watermark}, but the "
@@ -184,8 +184,8 @@ class Recovery:
         )
         if self.on_damage == "fail":
             raise RecoveryImpossible(f"{message}: set worker.on_damage = cold or warm-up")
+        partition.committed = max(partition.committed, first)  # ticks nobody read may be gone too
         start = partition.committed if self.on_damage == "cold" else first
-        start = min(start, partition.committed)
         log.error("%s: %s start, memory begins anew at %d", message, self.on_damage, start)
         partition.origin = partition.watermark = start
         partition.marks, partition.fingerprint, partition.reset_all = (start, start), 0, -1

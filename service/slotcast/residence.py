@@ -109,9 +109,9 @@ class Residence:
             partition.index.update((name, row.applied) for name, row in rows.items())
 
     def page_out(self, partitions: dict[int, Partition]) -> list[tuple[int, str]]:
-        """Release the least recently ticked instruments beyond the configured slots.
+        """Release these partitions' least recently ticked instruments beyond the configured slots.
 
-        Called between commits only. Returns the (partition, instrument) pairs that left. Raises
+        Called between commits (or slices of a replay) only. Returns the (partition, instrument) pairs that left. Raises
         StoreError; what was written before is released.
         """
         engine, left = self._engine, list[tuple[int, str]]()
@@ -119,7 +119,7 @@ class Residence:
         if over <= 0:
             return left
         by_partition: dict[int, list[int]] = {}
-        for slot in engine.slots.least_recent(over):
+        for slot in engine.slots.least_recent(over, partitions):
             by_partition.setdefault(int(engine.slots.partition[slot]), []).append(slot)
         for number, slots in by_partition.items():
             if partitions[number].claim is None:

@@ -7,6 +7,8 @@ caller's decision (paged out after a commit, or its partition left). Slots are n
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,8 +57,8 @@ class Slots:
         self._turn += 1
         self.last_used[slots] = self._turn
 
-    def least_recent(self, count: int) -> list[int]:
-        """The `count` taken slots whose last tick is longest ago."""
-        taken = np.flatnonzero(self.partition >= 0)
+    def least_recent(self, count: int, partitions: Collection[int]) -> list[int]:
+        """The `count` slots of these partitions whose last tick is longest ago."""
+        taken = np.flatnonzero(np.isin(self.partition, list(partitions)))
         order = np.argsort(self.last_used[taken], kind="stable")
         return taken[order[:count]].tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""A worker in a world of fakes: in-memory log and store, a clock that moves when it is read.
+
+`script` turns a list of events into log records; `World` runs workers over them, kills them at any
+I/O call, and tells what was published.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slotcast.bootstrap import build_worker
+from slotcast.controls import encode_control
+from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.metrics import Metrics
+from slotcast.settings import Settings, StoreSettings, WorkerSettings
+from slotcast.store.memory import MemoryStore
+from slotcast.worker import Worker
+from slotcast_models.schema import Quantity, TickSchema
+
+SCHEMA = TickSchema(
+    sequence="seq",
+    targets=(Quantity(name="price", gt=0, log=True),),
+    features=(Quantity(name="volume", ge=0),),
+    max_gap_ms=60_000,
+)
+START_MS = 1_700_000_000_000
+
+
+class Killed(BaseException):
+    """The worker dies here: nothing of it runs on."""
+
+
+@dataclass
+class Clock:
+    """Seconds; every reading is a little later."""
+
+    now: float = 0.0
+    step: float = 0.05
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@dataclass
+class Fuse:
+    """Counts I/O calls and kills at the chosen one, before or after it took effect."""
+
+    kill_at: int | None = None
+    after: bool = False
+    calls: int = 0
+
+    def __call__(self, call: Callable[..., Any], *args: Any) -> Any:
+        self.calls += 1
+        due = self.calls == self.kill_at
+        if due and not self.after:
+            raise Killed
+        result = call(*args)
+        if due:
+            raise Killed
+        return result
+
+
+class Fused:
+    """A log or a store whose I/O calls go through a fuse."""
+
+    def __init__(self, real: Any, fuse: Fuse, calls: Sequence[str]) -> None:
+        self._real, self._fuse, self._calls = real, fuse, calls
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        if name not in self._calls:
+            return found
+        return lambda *args: self._fuse(found, *args)
+
+
+LOG_CALLS = ("poll", "committed", "read", "publish", "go", "hold")
+STORE_CALLS = ("header", "index", "rows", "claim", "write", "clear")
+
+
+@dataclass
+class World:
+    """The log and the store outlive the workers."""
+
+    events: Sequence[tuple[Any, ...]]
+    partitions: int = 1
+    broker: MemoryBroker = field(init=False)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.broker = MemoryBroker(self.partitions)
+        for event in self.events:
+            write_event(self.broker, event)
+
+    def worker(
+        self,
+        *,
+        slots: int = 8,
+        max_poll_ticks: int = 7,
+        snapshot_interval_s: float = 0.5,
+        fuse: Fuse | None = None,
+        **worker_settings: Any,
+    ) -> Worker:
+        """A new worker; the one before it is dead."""
+        self.broker.assign(None, *range(self.partitions))
+        settings = Settings(
+            schema=SCHEMA,
+            store=StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
+            worker=WorkerSettings(slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings),
+        )
+        log: Any = MemoryLog(self.partitions, self.broker)
+        store: Any = MemoryStore(self.store)
+        if fuse is not None:
+            log, store = Fused(log, fuse, LOG_CALLS), Fused(store, fuse, STORE_CALLS)
+        return build_worker(settings, log, store, Metrics(), self.clock)
+
+    def run(self, **options: Any) -> Worker:
+        """A new worker until everything is committed."""
+        worker = self.worker(**options)
+        drain(worker, self)
+        return worker
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """Everything readers can see: forecasts, dead letters, and what was committed last."""
+        return {
+            "forecasts": [list(topic) for topic in self.broker.forecasts],
+            "dead_letters": [list(topic) for topic in self.broker.dead_letters],
+            "offsets": dict(self.broker.offsets),
+        }
+
+
+def drain(worker: Worker, world: World, most_turns: int = 3_000) -> None:
+    """Turn until every record is committed and every partition is live."""
+    for _ in range(most_turns):
+        worker.turn()
+        if all(_is_done(world, p) for p in range(world.partitions)) and not any(
+            p.phase.value == "recovering" for p in worker.partitions.values()
+        ):
+            return
+    raise AssertionError(f"not drained after {most_turns} turns")
+
+
+def _is_done(world: World, partition: int) -> bool:
+    broker, committed = world.broker, world.broker.offsets.get(partition)
+    if committed is None:
+        return False
+    return broker.place(partition, committed.offset) == len(broker.ticks[partition])
+
+
+def write_event(broker: MemoryBroker, event: tuple[Any, ...]) -> None:
+    """("tick", partition, name, ms, price, volume, seq), ("reset", partition, name),
+    ("reset-all", partition), ("raw", partition, key, value) or ("gap", partition)."""
+    kind, partition, *rest = event
+    stamp = START_MS + broker.end[partition] * 1_000
+    if kind == "tick":
+        name, ms, price, volume, seq = rest
+        record = {"instrument": name, "ts": START_MS + ms, "price": price, "seq": seq}
+        if volume is not None:
+            record["volume"] = volume
+        broker.feed(partition, name.encode(), json.dumps(record).encode(), stamp)
+    elif kind == "reset":
+        broker.feed(partition, rest[0].encode(), None, stamp)
+    elif kind == "reset-all":
+        broker.feed(partition, None, b"", stamp, encode_control("reset-all"))
+    elif kind == "raw":
+        broker.feed(partition, rest[0], rest[1], stamp)
+    else:
+        broker.skip(partition)
