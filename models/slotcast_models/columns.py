@@ -5,7 +5,7 @@ Columns are in offset order. Resets stand among the ticks, at their place in the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ TICK, RESET, FREE = range(3)
 
 VALID, LATE, REPEAT, APPLIED_BEFORE = range(4)
 """Verdicts of `judge`."""
+
 
 class Columns(NamedTuple):
     """Ticks (and resets) in offset order, as columns of length n."""
@@ -68,7 +69,7 @@ def judge(memory: Memory, columns: Columns, verdicts: NDArray[np.int8]) -> None:
     The sequence number is judged before the time; a reset forgets both.
     """
     for i in range(columns.slot.shape[0]):
-        count = memory.count[columns.slot[i]]
+        count = memory.counts[columns.slot[i]]
         verdicts[i] = VALID
         if columns.offset[i] <= count[APPLIED]:
             verdicts[i] = APPLIED_BEFORE
@@ -98,6 +99,11 @@ def allocate_published(n: int, targets: int, levels: int) -> Published:
         ticks=np.zeros(n, dtype=np.int64),
         origin=np.zeros(n, dtype=np.int64),
     )
+
+
+def chosen(published: Published, entries: Any) -> Published:
+    """The same columns for these entries (indices or a slice)."""
+    return Published(*(column[entries] for column in published))
 
 
 def bits_of(published: Published) -> Bits:

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -27,9 +27,9 @@ def _cache_directory() -> str:
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = _cache_directory()
+    numba.config.CACHE_DIR = _cache_directory()  # type: ignore[attr-defined]  # set at run time
 
 
 def compiled(function: Function) -> Function:
     """Compile at the first call with given types; load from the cache in later runs."""
-    return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    return cast(Function, numba.njit(cache=True, nogil=True)(function))

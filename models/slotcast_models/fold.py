@@ -14,6 +14,7 @@ Forecasts are scored and learnt from only with what was stored when they were ma
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,9 +53,9 @@ from slotcast_models.memory import (
     STAGE_P,
     STEP_NS,
     TICKS,
-    U,
     VALUE,
     Memory,
+    U,
 )
 from slotcast_models.readout import (
     candidate_change,
@@ -100,7 +101,7 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
         memory.quantiles[slot, j] = plan.start
         for i in range(size):
             memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
-    count = memory.count[slot]
+    count = memory.counts[slot]
     count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
     count[GAPS], count[BREAKS] = 0, 0
 
@@ -148,7 +149,7 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
 def learn(memory: Memory, slot: int, j: int, change: float, rules: NDArray[np.float64]) -> None:
     """3: gate, second stage and readout of target `j`, with what its forecast stored."""
     target = memory.target[slot, j]
-    if target[SCALE] == 0.0 or memory.count[slot, TICKS] <= rules[WARMUP_TICKS]:
+    if target[SCALE] == 0.0 or memory.counts[slot, TICKS] <= rules[WARMUP_TICKS]:
         return
     label = clip(change / target[SCALE], INPUT_LIMIT)
     learn_gate(target, label, rules)
@@ -173,7 +174,7 @@ def take_quantity(
 ) -> None:
     """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value."""
     quantity = memory.quantity[slot, q]
-    first = memory.count[slot, TICKS] == 0
+    first = memory.counts[slot, TICKS] == 0
     if math.isnan(value):  # a missing feature holds its value
         quantity[CHANGE], quantity[PRESENT] = 0.0, 0.0
         return
@@ -183,12 +184,12 @@ def take_quantity(
     scale = scale_of(quantity)
     broken = scale > 0.0 and abs(change) > plan.rules[BREAK_SCALES] * scale
     if q < memory.target.shape[1]:
-        if known and kind == TICK and memory.count[slot, PENDING] == 1:
+        if known and kind == TICK and memory.counts[slot, PENDING] == 1:
             score(memory, slot, q, value, u, plan)
             if not broken:
                 learn(memory, slot, q, change, plan.rules)
         if broken:
-            memory.count[slot, BREAKS] += 1
+            memory.counts[slot, BREAKS] += 1
         push_change(memory, slot, q, change, gap or broken)
     if kind == TICK:
         if known:
@@ -240,7 +241,7 @@ def network_inputs(
 
 @compiled
 def readout_features(memory: Memory, slot: int, j: int, scale: float) -> None:
-    """Features of target `j`: bias, own lags, siblings' changes, deviation; the network's comes last."""
+    """Bias, own lags, siblings' changes and deviation of target `j`; the network's comes last."""
     features, lags = memory.features[slot, j], memory.lags[slot, j]
     features[0] = 1.0
     place = 1
@@ -273,7 +274,7 @@ def before(
             wipe(memory, slot, plan)
             net[i, :] = 0.0
             continue
-        count, step_ns = memory.count[slot], columns.step_ns[tick]
+        count, step_ns = memory.counts[slot], columns.step_ns[tick]
         gap = kind == TICK and is_gap(memory, slot, step_ns, plan.rules)
         learn_pace(memory, slot, step_ns)
         for q in range(memory.quantity.shape[1]):
@@ -333,8 +334,8 @@ def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Publish
         published.skill[tick, j] = math.nan
         if target[SQUARED_NAIVE] > 0.0:
             published.skill[tick, j] = 1.0 - target[SQUARED_ERROR] / target[SQUARED_NAIVE]
-    published.ticks[tick] = memory.count[slot, TICKS]
-    published.origin[tick] = memory.count[slot, ORIGIN]
+    published.ticks[tick] = memory.counts[slot, TICKS]
+    published.origin[tick] = memory.counts[slot, ORIGIN]
 
 
 @compiled
@@ -359,7 +360,7 @@ def after(
         if columns.kind[tick] == RESET:
             continue
         memory.net[slot] = net[i]
-        memory.count[slot, PENDING] = 1
+        memory.counts[slot, PENDING] = 1
         share = mix(memory.share[slot, SHARE], np.uint64(columns.offset[tick]))
         for j in range(targets):
             forecast_target(memory, slot, j, float(outputs[i, j]), plan)

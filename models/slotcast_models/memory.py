@@ -29,7 +29,7 @@ TARGET_FIELDS = 19
 # memory.pace[slot, .]: nanoseconds between ticks.
 STEP_NS, MEDIAN_NS = range(2)
 
-# memory.count[slot, .]: whole numbers.
+# memory.counts[slot, .]: whole numbers.
 TIME, SEQUENCE, TICKS, APPLIED, ORIGIN, PENDING, SCORED, GAPS, BREAKS, MARK_A, MARK_B = range(11)
 COUNT_FIELDS = 11
 
@@ -55,7 +55,7 @@ class Memory(NamedTuple):
     bounds: NDArray[np.float64]  # [slots, T, 2, L]          of the pending forecast, in u
     covered: NDArray[np.int64]  # [slots, T, L]
     pace: NDArray[np.float64]  # [slots, 2]
-    count: NDArray[np.int64]  # [slots, COUNT_FIELDS]
+    counts: NDArray[np.int64]  # [slots, COUNT_FIELDS]
     share: NDArray[np.uint64]  # [slots, 3]
 
 
@@ -88,7 +88,7 @@ class Layout:
             ("bounds", "<f8", (t, 2, n)),
             ("covered", "<i8", (t, n)),
             ("pace", "<f8", (2,)),
-            ("count", "<i8", (COUNT_FIELDS,)),
+            ("counts", "<i8", (COUNT_FIELDS,)),
             ("share", "<u8", (3,)),
         ]
         return np.dtype(fields, align=True)

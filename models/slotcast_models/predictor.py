@@ -12,6 +12,7 @@ backtests.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Predictor:
         """The row of an instrument that has never ticked: shape [1]."""
         rows, memory = self.layout.allocate(1)
         wipe(memory, 0, self.plan)
-        memory.count[0, :] = NEVER
+        memory.counts[0, :] = NEVER
         wipe(memory, 0, self.plan)
         return rows
 
@@ -84,13 +85,13 @@ class Predictor:
         chosen = np.flatnonzero(verdicts == VALID)
         if not len(chosen):
             return 0
-        if len(self._seen) < len(memory.count):
-            self._seen = np.zeros(len(memory.count), np.int64)
+        if len(self._seen) < len(memory.counts):
+            self._seen = np.zeros(len(memory.counts), np.int64)
         order, starts = split_into_waves(columns.slot, chosen, self._seen)
         bits = bits_of(published)
         self._fit(int(np.diff(starts).max()))
         bounds = starts.tolist()
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in pairwise(bounds):
             self._step_wave(memory, columns, order[first:last], published, bits)
         return len(bounds) - 1
 
@@ -129,7 +130,7 @@ class Predictor:
         """
         rows = row.copy()
         memory = view(rows)
-        if memory.count[0, TICKS] == 0:
+        if memory.counts[0, TICKS] == 0:
             raise ValueError("no ticks yet: nothing to run on from")
         targets, levels = self.layout.targets, self.layout.levels
         points = np.zeros((steps, targets))

@@ -20,7 +20,9 @@ class FoldRules(BaseModel):
     level_rate: float = Field(0.01, gt=0, le=1, description="Weight of a value in the level.")
     error_rate: float = Field(0.02, gt=0, le=1, description="Weight of an error in its scale.")
     break_scales: float = Field(30.0, gt=0, description="A larger change is a level break.")
-    gap_medians: float = Field(20.0, gt=0, description="A gap is longer than this many median steps.")
+    gap_medians: float = Field(
+        20.0, gt=0, description="A gap is longer than this many median steps."
+    )
     forgetting: float = Field(0.9997, gt=0, le=1, description="Readout forgetting per tick.")
     ridge: float = Field(1.0, gt=0, description="Readout prior precision.")
     warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")

@@ -1,8 +1,8 @@
 """Causal scale and level of one quantity: what a "large" change and a "high" value are.
 
 The scale is the root of an exponentially weighted mean of squared changes, bias-corrected, each
-change clipped at 6 scales, and never below 0.3 times the scale of the nonzero changes alone (without
-that floor a series that was stuck never wakes). 0 until the first nonzero change.
+change clipped at 6 scales, and never below 0.3 times the scale of the nonzero changes alone
+(without that floor a series that was stuck never wakes). 0 until the first nonzero change.
 """
 
 from __future__ import annotations

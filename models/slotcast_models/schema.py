@@ -26,7 +26,9 @@ class Quantity(BaseModel):
     @model_validator(mode="after")
     def _log_needs_positive(self) -> Self:
         if self.log and (self.gt is None or self.gt < 0):
-            raise ValueError(f"{self.name}: log = true needs gt = 0, the logarithm of 0 is infinite")
+            raise ValueError(
+                f"{self.name}: log = true needs gt = 0, the logarithm of 0 is infinite"
+            )
         return self
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class _Entries:
 
     targets: int
     size: int = 0
-    columns: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         t = self.targets
@@ -65,7 +66,9 @@ class _Entries:
 
     def add(self) -> int:
         if self.size == len(self.columns["ticks"]):
-            self.columns = {n: np.concatenate([a, np.zeros_like(a)]) for n, a in self.columns.items()}
+            self.columns = {
+                n: np.concatenate([a, np.zeros_like(a)]) for n, a in self.columns.items()
+            }
         self.size += 1
         return self.size - 1
 
@@ -108,7 +111,7 @@ class Board:
         target = engine.memory.target[slots]
         c["time_ns"][at], c["offset"][at] = parsed.time_ns[last], parsed.offset[last]
         c["origin"][at], c["ticks"][at] = published.origin[last], published.ticks[last]
-        c["scored"][at] = engine.memory.count[slots, SCORED]
+        c["scored"][at] = engine.memory.counts[slots, SCORED]
         c["version"][at] = self._version
         c["value"][at] = parsed.value[last, :targets]
         expected = np.where(previous[:, None] >= 0, published.point[previous], c["point"][at])
@@ -169,7 +172,7 @@ class Board:
             return self._version, [self._view(place) for place in places.tolist()]
 
     def pooled(self) -> tuple[float | None, float | None]:
-        """Median skill over settled instruments, and the share of their ticks inside the interval."""
+        """Median skill of settled instruments, and the share of their ticks in the interval."""
         with self._lock:
             c, size = self._entries.columns, self._entries.size
             settled = np.flatnonzero(c["scored"][:size] >= SETTLED_TICKS)
@@ -178,9 +181,7 @@ class Board:
             with np.errstate(invalid="ignore", divide="ignore"):
                 skill = 1.0 - c["squared_error"][settled] / c["squared_naive"][settled]
             known = skill[np.isfinite(skill)]
-            covered = c["covered"][settled].sum() / (
-                c["scored"][settled].sum() * len(self._names)
-            )
+            covered = c["covered"][settled].sum() / (c["scored"][settled].sum() * len(self._names))
             return (float(np.median(known)) if len(known) else None), float(covered)
 
     def _view(self, place: int) -> InstrumentView:

@@ -86,8 +86,12 @@ def replay(
     time: Column = None,
     time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
     sequence: Column = None,
-    positive: Annotated[bool, typer.Option(help="Values are above 0: forecast logarithms.")] = False,
-    ordered: Annotated[bool, typer.Option(help="Reject ticks whose values fall left to right.")] = False,
+    positive: Annotated[
+        bool, typer.Option(help="Values are above 0: forecast logarithms.")
+    ] = False,
+    ordered: Annotated[
+        bool, typer.Option(help="Reject ticks whose values fall left to right.")
+    ] = False,
     speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
     port: Port = 8080,
     slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
@@ -147,9 +151,13 @@ def serve(
 @app.command()
 def produce(
     file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
-    topic: Annotated[str | None, typer.Option(help="Tick topic; from the configuration if none.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Tick topic; from the configuration if none.")
+    ] = None,
     config: Config = None,
-    value: Annotated[list[str] | None, typer.Option(help="Value column; repeat for several.")] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(help="Value column; repeat for several.")
+    ] = None,
     instrument: Column = None,
     name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
     time: Column = None,
@@ -178,7 +186,9 @@ def produce(
 
 @app.command()
 def simulate(
-    topic: Annotated[str | None, typer.Option(help="Tick topic; from the configuration if none.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Tick topic; from the configuration if none.")
+    ] = None,
     config: Config = None,
     rate: Annotated[float, typer.Option(help="Ticks per second.")] = 400,
     instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
@@ -213,11 +223,13 @@ def warm() -> None:
 
 @bundle_app.command("show")
 def bundle_show(
-    path: Annotated[Path | None, typer.Argument(help="Bundle directory; none = the default.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="Bundle directory; none = the default.")
+    ] = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Explain a bundle, bound to the configured schema: units, parameters, bytes per slot, features.
+    """Explain a bundle, bound to the configured schema: units, parameters, bytes, features.
 
     Example: slotcast bundle show
     """

@@ -19,7 +19,7 @@ class Control(msgspec.Struct, frozen=True):
 
 
 class UnknownControl(Exception):
-    """A well-formed control record of a type that this build does not know: it must not be skipped."""
+    """A well-formed control record that this build does not know: it must not be skipped."""
 
 
 _decoder = msgspec.json.Decoder(Control)

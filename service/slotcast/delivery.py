@@ -23,7 +23,7 @@ from slotcast.partition import Partition
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
 from slotcast.ticks import Reject, TickParser
-from slotcast_models.columns import Published
+from slotcast_models.columns import chosen
 
 DEAD_LETTER_BYTES = 65_536
 
@@ -62,7 +62,9 @@ class Delivery:
             self._residence.bring_in(partitions[one.batch.partition], one.names)
         stepped = self._engine.advance(parsed)
         outbox = Outbox()
-        moved = [self._gather(one, partitions[one.parsed.batch.partition], outbox) for one in stepped]
+        moved = [
+            self._gather(one, partitions[one.parsed.batch.partition], outbox) for one in stepped
+        ]
         ready = clock()
         self._log.publish(outbox)
         for partition, offset, reset_all in moved:
@@ -94,7 +96,7 @@ class Delivery:
             parsed.time_ns[ticked],
             parsed.offset[ticked],
             parsed.value[ticked],
-            Published(*(column[ticked] for column in stepped.published)),
+            chosen(stepped.published, ticked),
         )
         return Forecasts(
             partition=parsed.batch.partition,

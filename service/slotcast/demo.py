@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.live import Live
 
 from slotcast.bootstrap import Service, embedded
-from slotcast.feed import Feed
+from slotcast.feed import Feed, FeedLog
 from slotcast.live_table import live_table, summary_lines
 from slotcast.log.port import LogError
-from slotcast.log.sqlite import SqliteLog
 from slotcast.settings import Settings
 from slotcast.store.port import StoreError
 from slotcast_models.bundle import BundleError
@@ -61,14 +60,14 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
     return 0
 
 
-def _lag(service: Service, log: SqliteLog) -> int:
+def _lag(service: Service, log: FeedLog) -> int:
     partition = service.worker.partitions.get(0)
     return log.bounds(0)[1] - (partition.committed if partition else 0)
 
 
 def _show(
     service: Service,
-    log: SqliteLog,
+    log: FeedLog,
     feed: Feed,
     feeder: threading.Thread,
     stop: threading.Event,
@@ -90,7 +89,7 @@ def _show(
                 _trim(service, log)
 
 
-def _trim(service: Service, log: SqliteLog) -> None:
+def _trim(service: Service, log: FeedLog) -> None:
     """Keep the file bounded: what no recovery needs is deleted, oldest first."""
     for view in service.worker.views:
         before = view.watermark - KEEP_RECORDS

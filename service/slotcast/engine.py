@@ -24,6 +24,7 @@ from slotcast_models.columns import (
     Columns,
     Published,
     allocate_published,
+    chosen,
 )
 from slotcast_models.memory import SHARE
 from slotcast_models.predictor import Predictor
@@ -51,7 +52,7 @@ class Engine:
     """Rows, slots and the predictor of one bundle."""
 
     def __init__(self, bundle: Bundle, slots: int, max_poll_ticks: int) -> None:
-        """`slots` stay resident between commits; during a poll up to `max_poll_ticks` more may be."""
+        """`slots` stay resident between commits, up to `max_poll_ticks` more during a poll."""
         self.predictor = Predictor(bundle)
         self.slots = Slots(slots + max_poll_ticks)
         self.kept = slots
@@ -86,17 +87,17 @@ class Engine:
         return np.flatnonzero(self.slots.partition == partition)
 
     def advance(self, polled: Sequence[Parsed]) -> list[Stepped]:
-        """Step the ticks of a poll, one parsed batch per partition. All instruments are resident."""
+        """Step a poll's ticks, one parsed batch per partition, at least one. All are resident."""
         expanded = [self._with_reset_all(parsed) for parsed in polled]
         slots = [self._slots_of(parsed) for parsed in expanded]
-        slot = np.concatenate(slots) if slots else np.zeros(0, np.int64)
+        slot = np.concatenate(slots)
         columns = Columns(
             slot=slot,
-            kind=_joined([p.kind for p in expanded], np.int8),
-            time_ns=_joined([p.time_ns for p in expanded], np.int64),
-            sequence=_joined([p.sequence for p in expanded], np.int64),
-            offset=_joined([p.offset for p in expanded], np.int64),
-            value=np.concatenate([p.value for p in expanded]) if expanded else np.zeros((0, 1)),
+            kind=np.concatenate([p.kind for p in expanded]),
+            time_ns=np.concatenate([p.time_ns for p in expanded]),
+            sequence=np.concatenate([p.sequence for p in expanded]),
+            offset=np.concatenate([p.offset for p in expanded]),
+            value=np.concatenate([p.value for p in expanded]),
             step_ns=np.zeros(len(slot), np.int64),
         )
         layout = self.predictor.layout
@@ -140,7 +141,7 @@ class Engine:
                     parsed=parsed,
                     slot=slot,
                     ticked=np.flatnonzero((verdict == VALID) & (kind == TICK)),
-                    published=Published(*(column[part] for column in published)),
+                    published=chosen(published, part),
                     late=[
                         Reject(place, "late", "before the instrument's last tick")
                         for place in parsed.place[verdict == LATE].tolist()
@@ -151,7 +152,3 @@ class Engine:
                 )
             )
         return stepped
-
-
-def _joined(columns: Sequence[NDArray[np.generic]], dtype: type) -> NDArray[np.generic]:
-    return np.concatenate(columns) if columns else np.zeros(0, dtype)

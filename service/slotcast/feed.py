@@ -27,7 +27,7 @@ BLOCK_TICKS = 4_096
 
 
 class FeedLog(Protocol):
-    """What a feed needs of the embedded log."""
+    """What an embedded run needs of its log besides the port's methods."""
 
     def feed(
         self,
@@ -40,6 +40,12 @@ class FeedLog(Protocol):
     ) -> int: ...
 
     def producer_position(self, name: str) -> bytes | None: ...
+
+    def bounds(self, partition: int) -> tuple[int, int]: ...
+
+    def trim(
+        self, partition: int, before_offset: int, keep_forecasts: int, keep_dead_letters: int
+    ) -> int: ...
 
 
 class Feed(Protocol):
@@ -77,7 +83,11 @@ class MarketFeed:
         market = Market.resume(captured) if captured else Market(self._instruments)
         begun = time.monotonic()
         while not stop.is_set() and (self.total is None or self.fed < self.total):
-            due = int((time.monotonic() - begun) * self._rate) - self.fed if self._rate else BLOCK_TICKS
+            due = (
+                int((time.monotonic() - begun) * self._rate) - self.fed
+                if self._rate
+                else BLOCK_TICKS
+            )
             n = min(due, BLOCK_TICKS, self.total - self.fed if self.total is not None else due)
             if n < 1 or lag() > BEHIND_TICKS:
                 stop.wait(PULSE_S)

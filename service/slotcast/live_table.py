@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +15,8 @@ from slotcast.views import InstrumentView, Readings, TargetView
 ROWS = 14
 
 
-def _number(value: float) -> str:
-    return f"{value:,.4f}" if abs(value) < 1e6 else f"{value:,.0f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _share(value: float | None) -> str:
@@ -27,9 +28,10 @@ def live_table(readings: Readings, feed: Feed) -> Group:
     summary = readings.summary()
     shown = readings.instruments(limit=100_000).instruments
     busiest = sorted(shown, key=lambda view: -view.ticks)[:ROWS]
-    table = Table(expand=False, title=None)
-    for column in ("instrument", "target", "ticks", "actual", "expected", "next", "90 % interval"):
-        table.add_column(column, justify="left" if column in ("instrument", "target") else "right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("instrument", no_wrap=True)
+    for column in ("ticks", "actual", "expected", "next", "90 % interval"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("by")
     table.add_column("skill", justify="right")
     table.add_column("inside", justify="right")
@@ -37,25 +39,27 @@ def live_table(readings: Readings, feed: Feed) -> Group:
         for target in view.targets:
             table.add_row(*_cells(view, target))
     goal = f" of {feed.total:,}" if feed.total is not None else ""
-    line = (
-        f"fed {feed.fed:,}{goal}   forecasts {summary.forecasts:,}   rejects {summary.rejects:,}   "
-        f"lag {summary.lag_ticks:,}   instruments {len(shown):,}   "
-        f"median skill {_share(summary.skill)}   inside 90 % {_share(summary.coverage)}"
+    counts = (
+        f"fed {feed.fed:,}{goal} | forecasts {summary.forecasts:,} | rejects {summary.rejects:,} | "
+        f"lag {summary.lag_ticks:,}"
     )
-    return Group(table, Text(line))
+    quality = (
+        f"{len(shown):,} instruments | median skill {_share(summary.skill)} | "
+        f"inside 90 % interval {_share(summary.coverage)}"
+    )
+    return Group(table, Text(counts), Text(quality))
 
 
 def _cells(view: InstrumentView, target: TargetView) -> tuple[str, ...]:
-    expected = "-" if target.expected is None else _number(target.expected)
+    alone = len(view.targets) == 1
     return (
-        view.instrument,
-        target.name,
+        view.instrument if alone else f"{view.instrument} {target.name}",
         f"{view.ticks:,}",
         _number(target.value),
-        expected,
+        _number(target.expected),
         _number(target.forecast),
-        f"{_number(target.lower)} .. {_number(target.upper)}",
-        target.source,
+        f"{target.lower:.5g}..{target.upper:.5g}",
+        "model" if target.source == "model" else "naive",
         _share(target.skill),
         _share(target.coverage),
     )
@@ -66,10 +70,16 @@ def summary_lines(readings: Readings, feed: Feed, seconds: float, directory: Pat
     summary = readings.summary()
     rate = summary.forecasts / seconds if seconds else 0.0
     going = "continued from the last run" if feed.resumed else "began anew"
-    return [
+    came = (
         f"{summary.ticks:,} ticks in, {summary.forecasts:,} forecasts out, {summary.rejects:,} "
-        f"dead letters, {summary.repeats:,} repeats in {seconds:.1f} s ({rate:,.0f}/s); {going}",
+        f"dead letters, {summary.repeats:,} repeats in {seconds:.1f} s ({rate:,.0f}/s); {going}"
+    )
+    skill = (
         f"median skill {_share(summary.skill)} over instruments with 100 scored ticks and more, "
-        f"{_share(summary.coverage)} of the actuals inside the 90 % interval",
+        f"{_share(summary.coverage)} of the actuals inside the 90 % interval"
+    )
+    return [
+        came,
+        skill,
         f"everything is in {directory}: start again to go on, delete it to begin anew",
     ]

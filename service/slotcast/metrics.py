@@ -29,7 +29,7 @@ class BulkHistogram:
         self._bounds = np.asarray(list(buckets), dtype=np.float64)
         self._counts = np.zeros(len(self._bounds) + 1, dtype=np.int64)
         self._sum = 0.0
-        registry.register(self)  # type: ignore[arg-type]  # duck-typed: collect() is all it needs
+        registry.register(self)
 
     def observe(self, values: NDArray[np.float64]) -> None:
         """Count every value (seconds) in its bucket."""
@@ -62,7 +62,9 @@ class Metrics:
         )
         self.resets = Counter("slotcast_resets", "Instrument resets applied.", registry=r)
         self.commits = Counter("slotcast_commits", "Commits that succeeded.", registry=r)
-        self.commit_failures = Counter("slotcast_commit_failures", "Commits that failed.", registry=r)
+        self.commit_failures = Counter(
+            "slotcast_commit_failures", "Commits that failed.", registry=r
+        )
         self.recoveries = Counter(
             "slotcast_recoveries", "Partition recoveries begun.", ["cause"], registry=r
         )
@@ -70,7 +72,7 @@ class Metrics:
         self.page_ins = Counter("slotcast_page_ins", "Rows read from the store.", registry=r)
         self.page_outs = Counter("slotcast_page_outs", "Rows paged out of their slots.", registry=r)
         self.step_seconds = BulkHistogram(
-            "slotcast_step_seconds", "Seconds in the predictor, per wave.", STEP_SECONDS, r
+            "slotcast_step_seconds", "Seconds to parse and step one poll.", STEP_SECONDS, r
         )
         self.commit_seconds = Histogram(
             "slotcast_commit_seconds", "Seconds per commit.", buckets=SECONDS, registry=r
@@ -84,9 +86,14 @@ class Metrics:
         self.capacity = Gauge("slotcast_slots_capacity", "Configured slots.", registry=r)
         self.used = Gauge("slotcast_slots_used", "Slots that hold an instrument.", registry=r)
         self.free = Gauge("slotcast_slots_free", "Slots that are free.", registry=r)
-        self.paged = Gauge("slotcast_instruments_paged", "Instruments in the store only.", registry=r)
+        self.paged = Gauge(
+            "slotcast_instruments_paged", "Instruments in the store only.", registry=r
+        )
         self.lag = Gauge(
-            "slotcast_lag_ticks", "Records between commit and end of log.", ["partition"], registry=r
+            "slotcast_lag_ticks",
+            "Records between commit and end of log.",
+            ["partition"],
+            registry=r,
         )
         self.snapshot_age = Gauge(
             "slotcast_snapshot_age_seconds",

@@ -1,4 +1,4 @@
-"""Producers of tick topics: a file's ticks, or the simulated market stamped with the present time."""
+"""Producers of tick topics: a file's ticks, or the simulated market at the present time."""
 
 from __future__ import annotations
 

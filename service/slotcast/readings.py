@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class ServiceReadings:
         if found is None:
             return None
         partition, _, row = found
-        if view(row).count[0, TICKS] == 0:
+        if view(row).counts[0, TICKS] == 0:
             return None
         with self._predicting:
             if self._predictor is None:
@@ -123,7 +124,7 @@ class ServiceReadings:
         return FreeRun(
             instrument=name,
             partition=partition,
-            offset=int(view(row).count[0, APPLIED]),
+            offset=int(view(row).counts[0, APPLIED]),
             forecasts={n: points[:, j].tolist() for j, n in enumerate(names)},
             lower={n: lower[:, j, shown].tolist() for j, n in enumerate(names)},
             upper={n: upper[:, j, shown].tolist() for j, n in enumerate(names)},
@@ -134,7 +135,9 @@ class ServiceReadings:
         try:
             return self._worker.ask(lambda: self._find_row(name)).result(ASK_TIMEOUT_S)
         except TimeoutError as error:
-            raise LogUnavailable("the worker did not answer in time: see /v2/health/ready") from error
+            raise LogUnavailable(
+                "the worker did not answer in time: see /v2/health/ready"
+            ) from error
 
     def _find_row(self, name: str) -> tuple[int, int | None, NDArray[np.void]] | None:
         """Run by the worker's thread."""
@@ -154,7 +157,7 @@ class ServiceReadings:
         if data is None:
             return None
         row = decode_row(name, data, self._worker.parts.engine.rows.dtype)
-        if int(view(row).count[0, APPLIED]) < partition.reset_all:
+        if int(view(row).counts[0, APPLIED]) < partition.reset_all:
             return None
         return partition.number, None, row
 
@@ -162,7 +165,7 @@ class ServiceReadings:
         self, name: str, partition: int, slot: int | None, row: NDArray[np.void]
     ) -> InstrumentView:
         memory, plan = view(row), self._worker.parts.engine.predictor.plan
-        count, targets = memory.count[0], self._bundle.schema.targets
+        count, targets = memory.counts[0], self._bundle.schema.targets
         published = allocate_published(1, len(targets), memory.bounds.shape[3])
         restate(memory, 0, 0, plan, published)
         shown = self._bundle.manifest.rules.levels.index(self._board.level)
@@ -212,9 +215,7 @@ class ServiceReadings:
         except LogError as error:
             raise LogUnavailable(f"{error}; {len(sent)} resets are in the log") from error
         done = self._wait_for([receipt for _, receipt in sent], timeout_s)
-        return [
-            ResetReceipt(name, *receipt, committed=receipt in done) for name, receipt in sent
-        ]
+        return [ResetReceipt(name, *receipt, committed=receipt in done) for name, receipt in sent]
 
     def _home(self, name: str) -> int | None:
         found = self._board.find(name)
@@ -228,7 +229,7 @@ class ServiceReadings:
         deadline = time.monotonic() + timeout_s
         waiting, done = set(receipts), set[Receipt]()
         while waiting and (left := deadline - time.monotonic()) > 0:
-            asked = self._worker.ask(lambda: {r for r in waiting if self._has_passed(r)})
+            asked = self._worker.ask(partial(self._passed, frozenset(waiting)))
             try:
                 passed = asked.result(left)
             except TimeoutError:
@@ -236,6 +237,9 @@ class ServiceReadings:
             done |= passed
             waiting -= passed
         return done
+
+    def _passed(self, receipts: Collection[Receipt]) -> set[Receipt]:
+        return {receipt for receipt in receipts if self._has_passed(receipt)}
 
     def _has_passed(self, receipt: Receipt) -> bool:
         """Run by the worker's thread: whether the group's committed offset is beyond the record."""

@@ -99,7 +99,7 @@ class Recovery:
     def _restore(
         self, partition: Partition, committed: Committed, note: CommitNote | None, use: bool
     ) -> Iterator[None]:
-        """Memory at the committed offset. Raises SnapshotDamaged to be called without the snapshot."""
+        """Memory at the committed offset. Raises SnapshotDamaged: call again with use = False."""
         number = partition.number
         self.engine.forget(number)
         partition.committed = committed.offset
@@ -123,10 +123,10 @@ class Recovery:
 
     def _differs(self, partition: Partition, expected: int) -> None:
         message = (
-            f"partition {partition.number}: replay from offset {partition.origin} gives fingerprint "
-            f"{partition.fingerprint:016x}, committed is {expected:016x}: the log, the bundle or "
-            "this build differs from what published the forecasts; set worker.on_damage = cold or "
-            "warm-up to go on with a new memory"
+            f"partition {partition.number}: replay from offset {partition.origin} gives the "
+            f"fingerprint {partition.fingerprint:016x}, committed is {expected:016x}: the log, the "
+            "bundle or this build differs from what published the forecasts; set "
+            "worker.on_damage = cold or warm-up to go on with a new memory"
         )
         if self.on_damage == "fail":
             raise RecoveryImpossible(message)

@@ -57,8 +57,8 @@ class Residence:
             row = rows.get(name)
             slot = engine.admit(partition.number, name, row)
             if row is None:
-                engine.memory.count[slot, MARK_A] = partition.marks[0]
-                engine.memory.count[slot, MARK_B] = partition.marks[1]
+                engine.memory.counts[slot, MARK_A] = partition.marks[0]
+                engine.memory.counts[slot, MARK_B] = partition.marks[1]
         self.page_ins += len(stored)
 
     def _read(self, partition: Partition, names: Sequence[str]) -> dict[str, NDArray[np.void]]:
@@ -75,7 +75,7 @@ class Residence:
         if data is None:
             raise SnapshotDamaged(f"row of {name}, applied to {promised}, is gone from the store")
         row = decode_row(name, data, self._engine.rows.dtype)
-        applied = int(view(row).count[0, APPLIED])
+        applied = int(view(row).counts[0, APPLIED])
         if applied < promised:
             raise SnapshotDamaged(f"row of {name} is at {applied}, the index says {promised}")
         if applied >= partition.committed:
@@ -101,7 +101,7 @@ class Residence:
             for slot in part:
                 name = engine.slots.names[slot]
                 assert name is not None, slot
-                applied = int(engine.memory.count[slot, APPLIED])
+                applied = int(engine.memory.counts[slot, APPLIED])
                 rows[name] = StoredRow(applied, encode_row(name, engine.rows[slot]))
             assert partition.claim is not None, partition.number
             partition.claim = self._store.write(partition.number, partition.claim, rows, None)
@@ -111,8 +111,8 @@ class Residence:
     def page_out(self, partitions: dict[int, Partition]) -> list[tuple[int, str]]:
         """Release these partitions' least recently ticked instruments beyond the configured slots.
 
-        Called between commits (or slices of a replay) only. Returns the (partition, instrument) pairs that left. Raises
-        StoreError; what was written before is released.
+        Called between commits (or slices of a replay) only. Returns the (partition, instrument)
+        pairs that left. Raises StoreError; what was written before is released.
         """
         engine, left = self._engine, list[tuple[int, str]]()
         over = engine.slots.used - engine.kept
@@ -136,5 +136,5 @@ def void_row(row: NDArray[np.void], reset_all: int, plan: Plan) -> None:
     """Apply a reset-all at offset `reset_all` to a row that was paged out when it came."""
     memory = view(row)
     wipe(memory, 0, plan)
-    memory.count[0, TIME], memory.count[0, SEQUENCE] = NEVER, NEVER
-    memory.count[0, APPLIED] = reset_all
+    memory.counts[0, TIME], memory.counts[0, SEQUENCE] = NEVER, NEVER
+    memory.counts[0, APPLIED] = reset_all

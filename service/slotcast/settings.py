@@ -39,7 +39,9 @@ class KafkaSettings(Section):
     partitions: int = Field(4, ge=1, description="Partitions of topics that slotcast creates.")
     replication: int = Field(1, ge=1, description="Replication of topics that slotcast creates.")
     instance_id: str | None = Field(None, description="Static member name, unique per worker.")
-    session_timeout_ms: int = Field(6_000, ge=1_000, description="Silence after which a worker is dead.")
+    session_timeout_ms: int = Field(
+        6_000, ge=1_000, description="Silence after which a worker is dead."
+    )
     max_poll_interval_ms: int = Field(10_000, ge=1_000, description="Longest time between polls.")
     delivery_timeout_ms: int = Field(10_000, ge=1_000, description="Longest time a send may take.")
 

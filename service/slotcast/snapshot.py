@@ -75,7 +75,9 @@ def decode_row(name: str, data: bytes, dtype: np.dtype[np.void]) -> NDArray[np.v
     if len(payload) != size or zlib.crc32(payload, zlib.crc32(label)) != checksum:
         raise SnapshotDamaged(f"row of {name}: checksum does not match")
     if size != dtype.itemsize:
-        raise SnapshotDamaged(f"row of {name} has {size} bytes, this bundle's have {dtype.itemsize}")
+        raise SnapshotDamaged(
+            f"row of {name} has {size} bytes, this bundle's have {dtype.itemsize}"
+        )
     return np.frombuffer(payload, dtype).copy()
 
 
@@ -108,7 +110,7 @@ def share_at(row: NDArray[np.void], watermark: int) -> int:
     Raises SnapshotDamaged if the row no longer knows.
     """
     memory = view(row)
-    count, share = memory.count[0], memory.share[0]
+    count, share = memory.counts[0], memory.share[0]
     if count[APPLIED] < watermark:
         return int(share[SHARE])
     if count[MARK_B] == watermark:
@@ -128,12 +130,12 @@ def bring_marks_forward(row: NDArray[np.void], marks: tuple[int, int]) -> None:
     """
     shares = [share_at(row, mark) for mark in marks]
     memory = view(row)
-    memory.count[0, MARK_A], memory.count[0, MARK_B] = marks
+    memory.counts[0, MARK_A], memory.counts[0, MARK_B] = marks
     memory.share[0, SHARE_A], memory.share[0, SHARE_B] = shares
 
 
 def begin_marks(memory: Memory, slots: NDArray[np.int64], marks: tuple[int, int]) -> None:
     """Note the shares of these slots at a new watermark-to-be, `marks[1]`."""
-    memory.count[slots, MARK_A], memory.count[slots, MARK_B] = marks
+    memory.counts[slots, MARK_A], memory.counts[slots, MARK_B] = marks
     memory.share[slots, SHARE_A] = memory.share[slots, SHARE_B]
     memory.share[slots, SHARE_B] = memory.share[slots, SHARE]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -59,9 +59,8 @@ REASONS = {
 class Parsed:
     """The valid entries of one batch in offset order, as columns, and the rejects beside them.
 
-    `names`, `kind`, ... have one entry per valid tick or reset; `place` is a tick's index in `batch`,
-    -1 for a reset.
-    `reset_all` are the offsets of reset-all control records.
+    `names`, `kind`, ... have one entry per valid tick or reset; `place` is a tick's index in
+    `batch`, -1 for a reset. `reset_all` are the offsets of reset-all control records.
     """
 
     batch: Batch
@@ -100,8 +99,8 @@ class TickParser:
             rename[f"q{i}"] = quantity.name
             if i < len(schema.targets):
                 fields.append((f"q{i}", float))
-        for i in range(len(schema.targets), len(schema.quantities)):
-            fields.append((f"q{i}", float | None, None))
+        features = range(len(schema.targets), len(schema.quantities))
+        fields.extend((f"q{i}", float | None, None) for i in features)
         fields.append(("instrument", str | None, None))
         return msgspec.defstruct("TickRecord", fields, rename=rename, gc=False)
 
@@ -121,7 +120,8 @@ class TickParser:
         keep = self._keep(batch, place, time_ns, value, rejects)
         if not keep.all():
             names = [name for name, ok in zip(names, keep.tolist(), strict=True) if ok]
-            place, time_ns, sequence, value = (a[keep] for a in (place, time_ns, sequence, value))
+            place, time_ns = place[keep], time_ns[keep]
+            sequence, value = sequence[keep], value[keep]
         parsed = Parsed(
             batch=batch,
             names=names,
@@ -172,7 +172,8 @@ class TickParser:
     def _decode_all(
         self, batch: Batch, places: list[int], rejects: list[Reject]
     ) -> tuple[list[Any], list[int]]:
-        decode, values = self._decode, batch.values
+        decode = self._decode
+        values = cast(Sequence[bytes], batch.values)  # tombstones are sorted out by now
         try:
             return [decode(values[i]) for i in places], places
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -183,9 +184,7 @@ class TickParser:
                 records.append(decode(values[i]))
                 good.append(i)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                value = values[i]
-                assert value is not None
-                rejects.append(Reject(i, *_explain(value, error)))
+                rejects.append(Reject(i, *_explain(values[i], error)))
         return records, good
 
     def _names(
@@ -204,7 +203,9 @@ class TickParser:
                 continue
             encoded = name.encode("utf-8", "surrogatepass")
             if len(encoded) > MAX_NAME_BYTES:
-                rejects.append(Reject(place, "wrong_type", f"instrument over {MAX_NAME_BYTES} bytes"))
+                rejects.append(
+                    Reject(place, "wrong_type", f"instrument over {MAX_NAME_BYTES} bytes")
+                )
             elif key is not None and key != encoded:
                 detail = f"key {key[:64]!r}, field {name[:64]!r}"
                 rejects.append(Reject(place, "key_mismatch", detail))
@@ -253,12 +254,11 @@ class TickParser:
         rejects: list[Reject],
     ) -> NDArray[np.bool_]:
         """Which entries pass the schema's rules; the first rule broken is the reason."""
-        keep = time_ns != NEVER
+        keep: NDArray[np.bool_] = time_ns != NEVER
         schema = self.schema
 
         def drop(bad: NDArray[np.bool_], reason: str, detail: str) -> None:
-            for p in place[keep & bad].tolist():
-                rejects.append(Reject(p, reason, detail))
+            rejects.extend(Reject(p, reason, detail) for p in place[keep & bad].tolist())
             keep[bad] = False
 
         for q, quantity in enumerate(schema.quantities):

@@ -77,7 +77,7 @@ class Worker:
         self._stop.set()
 
     def run(self) -> None:
-        """Turn until stopped, then snapshot and leave. A failure is kept in `failure` and raised."""
+        """Turn until stopped, then snapshot and leave. `failure` keeps what is raised."""
         try:
             while not self._stop.is_set():
                 self.turn()
@@ -207,7 +207,7 @@ class Worker:
             question, future = self._questions.get()
             try:
                 future.set_result(question())
-            except Exception as error:  # the asker's to handle
+            except Exception as error:  # noqa: BLE001  # the asker's to handle
                 future.set_exception(error)
 
     def _view_partitions(self) -> None:

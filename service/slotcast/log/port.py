@@ -5,7 +5,7 @@ Adapters: `memory` (tests), `sqlite` (embedded, exactly once), `kafka` (kafka-py
 
 Rules every adapter keeps (tests/contract/test_log.py runs them against each):
 - A gained partition is *held*: `poll` returns none of its records until `go(partition, offset)`.
-- `poll` returns records in offset order; offsets may have gaps; positions are compared, never counted.
+- `poll` returns records in offset order; offsets may have gaps: compare positions, never count.
 - `publish` is the only commit point. If it returns, everything in the outbox is in the log and the
   offsets are committed. If it raises `CommitFailed`, the caller must forget what it computed and
   recover from the committed offset.
@@ -60,7 +60,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What one poll brought: batches of live partitions, and membership changes since the last poll.
+    """What one poll brought: batches of live partitions, and membership changes since the last.
 
     A partition in both `lost` and `gained` was lost and regained: its memory is void.
     """
