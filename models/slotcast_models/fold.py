@@ -35,8 +35,10 @@ from slotcast_models.memory import (
     CHANGE,
     ERROR_SCALE,
     GAPS,
+    HERE,
     LEVEL,
     MEDIAN_NS,
+    MISSING,
     MODEL,
     NEVER,
     ORIGIN,
@@ -53,6 +55,7 @@ from slotcast_models.memory import (
     STAGE_P,
     STEP_NS,
     TICKS,
+    UNSEEN,
     VALUE,
     Memory,
     U,
@@ -174,9 +177,9 @@ def take_quantity(
 ) -> None:
     """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value."""
     quantity = memory.quantity[slot, q]
-    first = memory.counts[slot, TICKS] == 0
+    first = quantity[PRESENT] == UNSEEN
     if math.isnan(value):  # a missing feature holds its value
-        quantity[CHANGE], quantity[PRESENT] = 0.0, 0.0
+        quantity[CHANGE], quantity[PRESENT] = 0.0, UNSEEN if first else MISSING
         return
     u = math.log(value) if plan.log[q] else value
     known = not first and not gap
@@ -195,7 +198,7 @@ def take_quantity(
         if known:
             learn_scale(quantity, change, plan.rules)
         learn_level(quantity, u, first or broken, plan.rules)
-    quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, 1.0
+    quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, HERE
     quantity[CHANGE] = 0.0 if broken else change
 
 
@@ -233,7 +236,7 @@ def network_inputs(
             inputs[place] = min(step, INPUT_LIMIT)
             place += 1
         elif q >= targets:
-            inputs[place] = quantity[PRESENT]
+            inputs[place] = 1.0 if quantity[PRESENT] == HERE else 0.0
             place += 1
     if not per_target:
         inputs[place] = min(step, INPUT_LIMIT)

@@ -33,7 +33,7 @@ from slotcast_models.columns import (
 )
 from slotcast_models.fold import after, before, restate, wipe
 from slotcast_models.intervals import start_quantiles
-from slotcast_models.memory import MEDIAN_NS, NEVER, TICKS, VALUE, Memory, view
+from slotcast_models.memory import MEDIAN_NS, NEVER, PRESENT, TICKS, UNSEEN, VALUE, Memory, view
 from slotcast_models.step import StepProgram
 
 
@@ -137,6 +137,8 @@ class Predictor:
         lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))
         column, out = _lone_column(self.layout.quantities), allocate_published(1, targets, levels)
         column.step_ns[0] = int(memory.pace[0, MEDIAN_NS])
+        held = memory.quantity[0, targets:].copy()
+        column.value[0, targets:] = np.where(held[:, PRESENT] == UNSEEN, math.nan, held[:, VALUE])
         wave, bits = np.zeros(1, np.int64), bits_of(out)
         self._fit(1)
         restate(memory, 0, 0, self.plan, out)
@@ -146,7 +148,6 @@ class Predictor:
             lower[h] = points[h][:, None] + grown * (out.lower[0] - points[h][:, None])
             upper[h] = points[h][:, None] + grown * (out.upper[0] - points[h][:, None])
             column.value[0, :targets] = out.point[0]
-            column.value[0, targets:] = memory.quantity[0, targets:, VALUE]
             self._step_wave(memory, column, wave, out, bits)
         return points, lower, upper
 
