@@ -14,6 +14,7 @@ Forecasts are scored and learnt from only with what was stored when they were ma
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +77,11 @@ from slotcast_models.rules import (
     STAGE_RIDGE,
     WARMUP_TICKS,
 )
-from slotcast_models.scaling import clip, learn_level, learn_scale, scale_of
+from slotcast_models.scaling import LARGEST, clip, learn_level, learn_scale, scale_of
 
 INPUT_LIMIT = 8.0
 MEDIAN_RATE = 0.05
+LARGEST_LOG = math.log(sys.float_info.max)
 
 
 @compiled
@@ -134,7 +136,8 @@ def learn_pace(memory: Memory, slot: int, step_ns: int) -> None:
 def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan) -> None:
     """1 and 2: compare the pending forecast of target `j` with what came; move its intervals."""
     target = memory.target[slot, j]
-    miss, naive = value - target[PUBLISHED], value - memory.quantity[slot, j, VALUE]
+    miss = clip(value - target[PUBLISHED], LARGEST)
+    naive = clip(value - memory.quantity[slot, j, VALUE], LARGEST)
     target[SQUARED_ERROR] += miss * miss
     target[SQUARED_NAIVE] += naive * naive
     target[ABSOLUTE_ERROR] += abs(miss)
@@ -145,7 +148,8 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
     if target[ERROR_SCALE] > 0.0:
         z = (u - target[POINT]) / target[ERROR_SCALE]
         learn_quantiles(memory.quantiles[slot, j], z, plan.levels, plan.rules)
-    learn_error_scale(target, u - target[POINT], target[ERROR_SCALE], plan.rules)
+    error = clip(u - target[POINT], LARGEST)
+    learn_error_scale(target, error, target[ERROR_SCALE], plan.rules)
 
 
 @compiled
@@ -183,7 +187,7 @@ def take_quantity(
         return
     u = math.log(value) if plan.log[q] else value
     known = not first and not gap
-    change = u - quantity[U] if known else 0.0
+    change = clip(u - quantity[U], LARGEST) if known else 0.0
     scale = scale_of(quantity)
     broken = scale > 0.0 and abs(change) > plan.rules[BREAK_SCALES] * scale
     if q < memory.target.shape[1]:
@@ -304,6 +308,12 @@ def mix(share: np.uint64, bits: np.uint64) -> np.uint64:
 
 
 @compiled
+def value_of(u: float, log: bool) -> float:
+    """The value whose u this is; finite."""
+    return math.exp(min(u, LARGEST_LOG)) if log else u
+
+
+@compiled
 def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan) -> None:
     """6 for one target: combine, guard, un-scale, place the interval, and remember it all."""
     quantity, target = memory.quantity[slot, j], memory.target[slot, j]
@@ -317,7 +327,7 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     target[PUBLISHED] = quantity[VALUE]
     if is_model:
         target[MODEL], target[POINT] = 1.0, quantity[U] + change * scale
-        target[PUBLISHED] = math.exp(target[POINT]) if plan.log[j] else target[POINT]
+        target[PUBLISHED] = value_of(target[POINT], plan.log[j])
     place_bounds(
         memory.bounds[slot, j], memory.quantiles[slot, j], target[POINT], target[ERROR_SCALE]
     )
@@ -331,9 +341,8 @@ def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Publish
         published.point[tick, j] = target[PUBLISHED]
         published.model[tick, j] = target[MODEL] == 1.0
         for i in range(bounds.shape[1]):
-            low, high = bounds[LOWER, i], bounds[UPPER, i]
-            published.lower[tick, j, i] = math.exp(low) if plan.log[j] else low
-            published.upper[tick, j, i] = math.exp(high) if plan.log[j] else high
+            published.lower[tick, j, i] = value_of(bounds[LOWER, i], plan.log[j])
+            published.upper[tick, j, i] = value_of(bounds[UPPER, i], plan.log[j])
         published.skill[tick, j] = math.nan
         if target[SQUARED_NAIVE] > 0.0:
             published.skill[tick, j] = 1.0 - target[SQUARED_ERROR] / target[SQUARED_NAIVE]

@@ -8,6 +8,7 @@ change clipped at 6 scales, and never below 0.3 times the scale of the nonzero c
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from slotcast_models.rules import LEVEL_RATE, SCALE_RATE
 
 CLIP_SQUARED = 36.0
 BUSY_FLOOR = 0.3
+LARGEST = 1e120
+"""Changes and errors are cut here, so that sums of their squares stay finite."""
+FINITE = sys.float_info.max
 
 
 @compiled
@@ -52,7 +56,7 @@ def learn_level(
     if first:
         quantity[LEVEL] = u
     else:
-        quantity[LEVEL] += rules[LEVEL_RATE] * (u - quantity[LEVEL])
+        quantity[LEVEL] += rules[LEVEL_RATE] * clip(u - quantity[LEVEL], FINITE)
 
 
 @compiled
