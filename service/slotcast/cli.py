@@ -44,6 +44,7 @@ def _log_to_stderr(verbose: bool) -> None:
     logging.basicConfig(level=level, format=form, stream=sys.stderr)
     for noisy in ("kafka", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # complains of a busy machine
 
 
 def until_interrupted() -> threading.Event:

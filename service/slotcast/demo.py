@@ -52,6 +52,7 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
         stop.set()
         feeder.join(10.0)
         service.stop()
+    console.print()
     for line in summary_lines(service.readings, feed, time.monotonic() - begun, directory):
         console.print(line)
     if service.worker.failure is not None:

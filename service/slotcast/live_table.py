@@ -32,9 +32,9 @@ def live_table(readings: Readings, feed: Feed) -> Group:
     table.add_column("instrument", no_wrap=True)
     for column in ("ticks", "actual", "expected", "next", "90 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("by")
-    table.add_column("skill", justify="right")
-    table.add_column("inside", justify="right")
+    table.add_column("by", no_wrap=True)
+    table.add_column("skill", justify="right", no_wrap=True)
+    table.add_column("inside", justify="right", no_wrap=True)
     for view in busiest:
         for target in view.targets:
             table.add_row(*_cells(view, target))
@@ -58,7 +58,7 @@ def _cells(view: InstrumentView, target: TargetView) -> tuple[str, ...]:
         _number(target.value),
         _number(target.expected),
         _number(target.forecast),
-        f"{target.lower:.5g}..{target.upper:.5g}",
+        f"{target.lower:.4g}..{target.upper:.4g}",
         "model" if target.source == "model" else "naive",
         _share(target.skill),
         _share(target.coverage),

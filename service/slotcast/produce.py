@@ -23,6 +23,7 @@ from rich.progress import (
 
 from slotcast.feed import PULSE_S
 from slotcast.files import ColumnMap, Pace, count_rows, read_ticks
+from slotcast.log.kafka_topics import ensure_tick_topic
 from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
 from slotcast.simulator import Market, encode
@@ -33,6 +34,7 @@ class TickProducer:
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._topic, self._sent = topic, list[Any]()
+        ensure_tick_topic(settings.model_copy(update={"ticks": topic}))
         try:
             self._producer = KafkaProducer(
                 bootstrap_servers=settings.bootstrap_servers.split(","),

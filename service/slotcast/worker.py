@@ -98,7 +98,7 @@ class Worker:
         cycle = self._deliver(poll)
         if recovering or self._recoveries:
             self._recover_slice()
-        self._maintain()
+        self._maintain(idle=cycle is None)
         self._answer_questions()
         return cycle
 
@@ -171,7 +171,7 @@ class Worker:
                     self._begin_recovery(number, type(error).__name__)
                     return
 
-    def _maintain(self) -> None:
+    def _maintain(self, *, idle: bool) -> None:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""
         parts = self.parts
         for number, partition in self.partitions.items():
@@ -190,7 +190,7 @@ class Worker:
                 self._begin_recovery(number, "StoreFenced")
         except StoreError as error:
             log.warning("nothing is paged out: %s", error)
-        if parts.clock() >= self._view_due:
+        if idle or parts.clock() >= self._view_due:
             self._view_due = parts.clock() + VIEW_INTERVAL_S
             self._view_partitions()
 
@@ -219,7 +219,8 @@ class Worker:
                 committed=p.committed,
                 end=self.parts.log.bounds(p.number)[1],
                 watermark=p.watermark,
-                instruments=len(p.index.keys() | live.of_partition(p.number).keys()),
+                instruments=len(p.index)
+                + sum(name not in p.index for name in live.of_partition(p.number)),
                 replay_done=p.replay_done if p.phase is Phase.RECOVERING else 1.0,
             )
             for p in self.partitions.values()

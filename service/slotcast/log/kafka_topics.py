@@ -35,6 +35,17 @@ def ensure_topics(settings: KafkaSettings) -> None:
             admin.close()
 
 
+def ensure_tick_topic(settings: KafkaSettings) -> None:
+    """For producers: create the tick topic if it is missing. Raises `LogError`."""
+    with kafka_errors(f"look at topic {settings.ticks}", settings):
+        admin = KafkaAdminClient(**connection(settings))
+        try:
+            if settings.ticks not in _partitions(admin, settings):
+                _create(admin, settings, [settings.ticks], settings.partitions)
+        finally:
+            admin.close()
+
+
 def _names(settings: KafkaSettings) -> list[str]:
     return [settings.ticks, settings.forecasts, settings.dead_letters]
 
