@@ -14,7 +14,6 @@ Forecasts are scored and learnt from only with what was stored when they were ma
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +76,10 @@ from slotcast_models.rules import (
     STAGE_RIDGE,
     WARMUP_TICKS,
 )
-from slotcast_models.scaling import LARGEST, clip, learn_level, learn_scale, scale_of
+from slotcast_models.scaling import LARGEST, clip, learn_level, learn_scale, scale_of, value_of
 
 INPUT_LIMIT = 8.0
 MEDIAN_RATE = 0.05
-LARGEST_LOG = math.log(sys.float_info.max)
 
 
 @compiled
@@ -305,12 +303,6 @@ def mix(share: np.uint64, bits: np.uint64) -> np.uint64:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (x ^ (x >> np.uint64(31))) + np.uint64(0x9E3779B97F4A7C15)
-
-
-@compiled
-def value_of(u: float, log: bool) -> float:
-    """The value whose u this is; finite."""
-    return math.exp(min(u, LARGEST_LOG)) if log else u
 
 
 @compiled

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from slotcast_models.compiled import compiled
 from slotcast_models.memory import ERROR_SUM, ERROR_WEIGHT
 from slotcast_models.rules import ERROR_RATE, INTERVAL_RATE
+from slotcast_models.scaling import value_of
 
 LOWER, UPPER = 0, 1
 CLIP_SQUARED = 36.0
@@ -90,3 +91,19 @@ def place_bounds(
         high = max(high, quantiles[UPPER, i])
         bounds[LOWER, i] = point + low * error_scale
         bounds[UPPER, i] = point + high * error_scale
+
+
+@compiled
+def widen_bounds(
+    bounds: NDArray[np.float64],
+    point: float,
+    factor: float,
+    log: bool,
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+) -> None:
+    """`bounds` in values, [levels] each, `factor` times as far from the point (in u)."""
+    for i in range(bounds.shape[1]):
+        low, high = bounds[LOWER, i], bounds[UPPER, i]
+        lower[i] = value_of(low + (factor - 1.0) * (low - point), log)
+        upper[i] = value_of(high + (factor - 1.0) * (high - point), log)

@@ -32,8 +32,18 @@ from slotcast_models.columns import (
     split_into_waves,
 )
 from slotcast_models.fold import after, before, restate, wipe
-from slotcast_models.intervals import start_quantiles
-from slotcast_models.memory import MEDIAN_NS, NEVER, PRESENT, TICKS, UNSEEN, VALUE, Memory, view
+from slotcast_models.intervals import start_quantiles, widen_bounds
+from slotcast_models.memory import (
+    MEDIAN_NS,
+    NEVER,
+    POINT,
+    PRESENT,
+    TICKS,
+    UNSEEN,
+    VALUE,
+    Memory,
+    view,
+)
 from slotcast_models.step import StepProgram
 
 
@@ -125,8 +135,9 @@ class Predictor:
         """Forecasts of the next `steps` ticks from one memory row [1], which is left untouched.
 
         Returns points [steps, T], lower and upper [steps, T, L] in the targets' units. Published
-        points are fed back as values one median time step apart. Half-widths grow with the square
-        root of the step, as for a random walk. Raises ValueError for a row that never ticked.
+        points are fed back as values one median time step apart. Half-widths, of the logarithm
+        where that is forecast, grow with the square root of the step, as for a random walk.
+        Raises ValueError for a row that never ticked.
         """
         rows = row.copy()
         memory = view(rows)
@@ -143,10 +154,11 @@ class Predictor:
         self._fit(1)
         restate(memory, 0, 0, self.plan, out)
         for h in range(steps):
-            grown = math.sqrt(h + 1.0)
             points[h] = out.point[0]
-            lower[h] = points[h][:, None] + grown * (out.lower[0] - points[h][:, None])
-            upper[h] = points[h][:, None] + grown * (out.upper[0] - points[h][:, None])
+            factor = math.sqrt(h + 1.0)
+            for j, log in enumerate(self.plan.log[:targets]):
+                point, bounds = memory.target[0, j, POINT], memory.bounds[0, j]
+                widen_bounds(bounds, point, factor, log, lower[h, j], upper[h, j])
             column.value[0, :targets] = out.point[0]
             self._step_wave(memory, column, wave, out, bits)
         return points, lower, upper

@@ -22,6 +22,7 @@ BUSY_FLOOR = 0.3
 LARGEST = 1e120
 """Changes and errors are cut here, so that sums of their squares stay finite."""
 FINITE = sys.float_info.max
+LARGEST_LOG = math.log(FINITE)
 
 
 @compiled
@@ -63,3 +64,9 @@ def learn_level(
 def clip(value: float, limit: float) -> float:
     """`value` cut to [-limit, limit]."""
     return max(-limit, min(limit, value))
+
+
+@compiled
+def value_of(u: float, log: bool) -> float:
+    """The value whose u this is; finite."""
+    return math.exp(min(u, LARGEST_LOG)) if log else u
