@@ -68,7 +68,8 @@ class Bundle:
         path = path or DEFAULT
         try:
             text = (path / MANIFEST).read_text()
-            version = json.loads(text).get("format")
+            facts = json.loads(text)
+            version = facts.get("format") if isinstance(facts, dict) else None
             if version != FORMAT:
                 raise BundleError(
                     f"bundle {path} has format {version}, this build reads {FORMAT}: "
@@ -77,7 +78,9 @@ class Bundle:
             manifest = Manifest.model_validate_json(text)
             contents = {name: (path / name).read_bytes() for name in manifest.files}
         except (OSError, ValueError, ValidationError) as error:
-            raise BundleError(f"bundle {path} cannot be read: {error}") from error
+            raise BundleError(
+                f"bundle {path} cannot be read: {error}: copy it again, or name another directory"
+            ) from error
         for name, digest in manifest.files.items():
             if hashlib.sha256(contents[name]).hexdigest() != digest:
                 raise BundleError(f"bundle {path}: {name} differs from its manifest: copy it again")

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast_models.bundle import Bundle
+from slotcast_models.bundle import Bundle, BundleError
 from slotcast_models.columns import (
     FREE,
     TICK,
@@ -51,6 +51,7 @@ class Predictor:
     """One bundle, ready to step. Not thread-safe: one per thread."""
 
     def __init__(self, bundle: Bundle) -> None:
+        """Raises BundleError for a step program that is not what the manifest says."""
         self.bundle, self.layout = bundle, bundle.layout
         rules, schema = bundle.manifest.rules, bundle.schema
         gap_ns = math.inf if schema.max_gap_ms is None else schema.max_gap_ms * 1e6
@@ -61,7 +62,7 @@ class Predictor:
             log=np.array([q.log for q in schema.quantities]),
             per_target=bundle.manifest.network.rows == "target",
         )
-        self._program = StepProgram(bundle.program)
+        self._program = _program_of(bundle)
         self._rows = self.layout.inputs // self._program.features
         self._inputs = np.zeros((0, self.layout.inputs), np.float32)
         self._net = np.zeros((0, self.layout.net), np.float32)
@@ -162,6 +163,22 @@ class Predictor:
             column.value[0, :targets] = out.point[0]
             self._step_wave(memory, column, wave, out, bits)
         return points, lower, upper
+
+
+def _program_of(bundle: Bundle) -> StepProgram:
+    name, network = bundle.manifest.name, bundle.manifest.network
+    try:
+        program = StepProgram(bundle.program)
+    except ValueError as error:
+        raise BundleError(f"bundle {name}: no step program: {error}: export it again") from error
+    promised = (network.inputs, network.outputs, network.width)
+    found = (program.features, program.outputs, program.width)
+    if found != promised:
+        raise BundleError(
+            f"bundle {name}: its step program has inputs, outputs and width {found}, "
+            f"its manifest says {promised}: export it again"
+        )
+    return program
 
 
 def _lone_column(quantities: int) -> Columns:

@@ -6,9 +6,11 @@ defaults are named where they are used (scaling, readout, intervals, predictor).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class FoldRules(BaseModel):
@@ -36,6 +38,14 @@ class FoldRules(BaseModel):
     lags: int = Field(12, ge=1, description="Own recent changes the readout sees.")
     siblings: int = Field(3, ge=0, description="Most sibling quantities the readout sees.")
     input_history: int = Field(32, ge=1, description="Network inputs kept for a bundle switch.")
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_rise(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        rising = all(a < b for a, b in pairwise((0.0, *levels, 1.0)))
+        if not levels or not rising:
+            raise ValueError(f"levels {list(levels)}: need one or more, rising, between 0 and 1")
+        return levels
 
     def as_array(self, max_gap_ns: float) -> NDArray[np.float64]:
         """The constants in the order of the indices below, for the compiled loops."""

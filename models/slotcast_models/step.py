@@ -40,6 +40,7 @@ class _Sized:
         self._y, self._row_next = outputs["y"]["index"], outputs["row_next"]["index"]
         self.features = int(inputs["x"]["shape_signature"][-1])
         self.width = int(inputs["row"]["shape_signature"][-1])
+        self.outputs = int(outputs["y"]["shape_signature"][-1])
         self._rows = 0
 
     def run(
@@ -67,6 +68,7 @@ class StepProgram:
         self._large = _Sized(program)
         self._chunk = _Sized(program)
         self.features, self.width = self._large.features, self._large.width
+        self.outputs = self._large.outputs
 
     def run(
         self, x: NDArray[np.float32], row: NDArray[np.float32]
