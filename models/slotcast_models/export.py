@@ -3,6 +3,9 @@
 The network is cloned with every recurrent layer replaced by one call of its cell; what the cells
 carry becomes the row. Any sequential or functional network of LSTM, GRU, SimpleRNN and layers that
 act on the last axis (Dense, normalisation, activation, dropout, concatenation) can be stepped.
+
+Every program is compared with its network on a short sequence before it is returned, so a network
+that looks at other ticks in a way unknown here is refused. A zero head hides such a difference.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ import tempfile
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from slotcast_models.step import StepProgram
 
 SEQUENCE_LAYERS = (
     keras.layers.Bidirectional,
@@ -22,7 +28,10 @@ SEQUENCE_LAYERS = (
     keras.layers.GlobalAveragePooling1D,
     keras.layers.GlobalMaxPooling1D,
     keras.layers.MultiHeadAttention,
+    keras.layers.Attention,
+    keras.layers.Masking,
 )
+CHECKED_STEPS = 5
 
 
 class OneStep(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
@@ -54,13 +63,15 @@ def export_step(network: Any) -> bytes:
 
     Raises ValueError for a network that cannot be stepped, naming the layer.
     """
+    _refuse(network)
     steps: list[OneStep] = []
+    copies: list[tuple[Any, Any]] = []
 
     def clone(layer: Any) -> Any:
-        if isinstance(layer, SEQUENCE_LAYERS):
-            raise ValueError(f"layer {layer.name!r} needs the whole sequence: it cannot be stepped")
         if isinstance(layer, keras.layers.TimeDistributed):
             return layer.layer
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return _copy(layer, copies)  # a built one insists on its number of axes
         if isinstance(layer, keras.layers.RNN):
             step = OneStep(layer.cell, name=f"step_{layer.name}")
             steps.append(step)
@@ -68,12 +79,66 @@ def export_step(network: Any) -> bytes:
         return layer
 
     features = int(network.input_shape[-1])
-    stepped = keras.models.clone_model(
-        network, input_tensors=keras.Input((features,)), clone_function=clone
-    )
+    stepped = _rebuilt(network, keras.Input((features,)), clone, copies)
     if not steps:
         raise ValueError("the network has no LSTM, GRU or SimpleRNN layer: nothing to carry")
-    return _convert(stepped, steps, features)
+    program = _convert(stepped, steps, features)
+    _compare(network, StepProgram(program))
+    return program
+
+
+def _refuse(network: Any) -> None:
+    inputs, outputs = getattr(network, "inputs", None), getattr(network, "outputs", None)
+    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError("only a network with one keras.Input and one output can be stepped")
+    if len(network.input_shape) != 3:
+        raise ValueError(f"input {network.input_shape}: need (batch, steps, features)")
+    for layer in network.layers:
+        inner = getattr(layer, "layer", layer)
+        backwards = getattr(inner, "go_backwards", False)
+        if backwards or isinstance(layer, SEQUENCE_LAYERS) or isinstance(inner, SEQUENCE_LAYERS):
+            raise ValueError(f"layer {layer.name!r} needs the whole sequence: it cannot be stepped")
+        if isinstance(inner, keras.Model):
+            raise ValueError(f"layer {layer.name!r} is a network: use its layers instead")
+        if isinstance(getattr(inner, "cell", None), keras.layers.StackedRNNCells):
+            raise ValueError(f"layer {layer.name!r} stacks cells: use one recurrent layer per cell")
+
+
+def _copy(layer: Any, copies: list[tuple[Any, Any]], **changes: Any) -> Any:
+    copies.append((layer, type(layer).from_config(layer.get_config() | changes)))
+    return copies[-1][1]
+
+
+def _rebuilt(network: Any, inputs: Any, clone: Any, copies: list[tuple[Any, Any]]) -> Any:
+    try:
+        rebuilt = keras.models.clone_model(network, input_tensors=inputs, clone_function=clone)
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(f"the network cannot be stepped: {error}") from error
+    for layer, copy in copies:
+        copy.set_weights(layer.get_weights())
+    return rebuilt
+
+
+def _compare(network: Any, program: StepProgram) -> None:
+    copies: list[tuple[Any, Any]] = []
+
+    def clone(layer: Any) -> Any:
+        return _copy(layer, copies, stateful=False) if getattr(layer, "stateful", False) else layer
+
+    plain = _rebuilt(network, keras.Input((None, program.features)), clone, copies)
+    x = np.random.default_rng(0).normal(size=(CHECKED_STEPS, 2, program.features))
+    x[CHECKED_STEPS // 2] = 0.0
+    ticks, row, stepped = x.astype(np.float32), np.zeros((2, program.width), np.float32), []
+    for tick in ticks:
+        y, row = program.run(tick, row)
+        stepped.append(y)
+    wanted = np.asarray(plain(ticks.swapaxes(0, 1), training=False))
+    found = np.stack(stepped, 1) if wanted.ndim == 3 else stepped[-1]
+    if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-3, atol=1e-4):
+        raise ValueError(
+            "the network cannot be stepped: over a sequence it gives other outputs than tick by "
+            "tick, so a layer looks at more than its own tick, or is used twice"
+        )
 
 
 def _convert(stepped: Any, steps: list[OneStep], features: int) -> bytes:
