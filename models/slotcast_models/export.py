@@ -115,7 +115,8 @@ def _rebuilt(network: Any, inputs: Any, clone: Any, copies: list[tuple[Any, Any]
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"the network cannot be stepped: {error}") from error
     for layer, copy in copies:
-        copy.set_weights(layer.get_weights())
+        for weight, source in zip(copy.weights, layer.weights, strict=True):
+            weight.assign(source)
     return rebuilt
 
 
