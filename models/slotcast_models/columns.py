@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +60,7 @@ class Plan(NamedTuple):
     levels: NDArray[np.float64]
     start: NDArray[np.float64]  # [2, L] trackers of a fresh row
     log: NDArray[np.bool_]  # [Q]
+    gain: NDArray[np.float64]  # [R] scratch of the readout
     per_target: bool  # one network row per target with its own inputs, or one per instrument
 
 
@@ -111,7 +113,7 @@ def bits_of(published: Published) -> Bits:
     return Bits(*(a.view(np.uint64) for a in (published.point, published.lower, published.upper)))
 
 
-@compiled
+@numba.njit(cache=True)
 def split_into_waves(
     slot: NDArray[np.int64], chosen: NDArray[np.int64], seen: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.columns import RESET, TICK, Bits, Columns, Plan, Published
-from slotcast_models.compiled import compiled
+from slotcast_models.compiled import compiled, copy_row, packed
 from slotcast_models.intervals import (
     LOWER,
     UPPER,
@@ -101,7 +101,8 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
         memory.weights[slot, j, size - 1] = 1.0  # trust the network's output at first
         memory.target[slot, j, STAGE] = plan.rules[STAGE_PRIOR]
         memory.target[slot, j, STAGE_P] = 1.0 / plan.rules[STAGE_RIDGE]
-        memory.quantiles[slot, j] = plan.start
+        copy_row(memory.quantiles[slot, j, LOWER], plan.start[LOWER])
+        copy_row(memory.quantiles[slot, j, UPPER], plan.start[UPPER])
         for i in range(size):
             memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
     count = memory.counts[slot]
@@ -151,17 +152,16 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
 
 
 @compiled
-def learn(memory: Memory, slot: int, j: int, change: float, rules: NDArray[np.float64]) -> None:
+def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
     """3: gate, second stage and readout of target `j`, with what its forecast stored."""
     target = memory.target[slot, j]
-    if target[SCALE] == 0.0 or memory.counts[slot, TICKS] <= rules[WARMUP_TICKS]:
+    if target[SCALE] == 0.0 or memory.counts[slot, TICKS] <= plan.rules[WARMUP_TICKS]:
         return
     label = clip(change / target[SCALE], INPUT_LIMIT)
-    learn_gate(target, label, rules)
-    learn_stage(target, label, rules)
-    learn_readout(
-        memory.weights[slot, j], memory.cov[slot, j], memory.features[slot, j], label, rules
-    )
+    learn_gate(target, label, plan.rules)
+    learn_stage(target, label, plan.rules)
+    weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
+    learn_readout(weights, packed(memory.cov[slot, j]), features, label, plan.rules, plan.gain)
 
 
 @compiled
@@ -192,7 +192,7 @@ def take_quantity(
         if known and kind == TICK and memory.counts[slot, PENDING] == 1:
             score(memory, slot, q, value, u, plan)
             if not broken:
-                learn(memory, slot, q, change, plan.rules)
+                learn(memory, slot, q, change, plan)
         if broken:
             memory.counts[slot, BREAKS] += 1
         push_change(memory, slot, q, change, gap or broken)
@@ -291,9 +291,10 @@ def before(
         elif count[PENDING] == 1 and kind == TICK:
             count[SCORED] += 1
         network_inputs(memory, slot, plan.per_target, inputs[i])
-        memory.inputs[slot, count[TICKS] % memory.inputs.shape[1]] = inputs[i]
+        turn = count[TICKS] % memory.inputs.shape[1]
+        copy_row(packed(memory.inputs[slot, turn]), inputs[i])
         count[TICKS] += 1
-        net[i] = memory.net[slot]
+        copy_row(net[i], packed(memory.net[slot]))
 
 
 @compiled
@@ -312,7 +313,8 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     scale = scale_of(quantity)
     readout_features(memory, slot, j, scale)
     memory.features[slot, j, memory.features.shape[2] - 1] = clip(output, INPUT_LIMIT)
-    change = candidate_change(target, memory.weights[slot, j], memory.features[slot, j])
+    weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
+    change = candidate_change(target, weights, features)
     is_model = scale > 0.0 and gate_is_open(target, plan.rules)
     target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
     target[MODEL], target[POINT] = 0.0, quantity[U]
@@ -363,7 +365,7 @@ def after(
         slot = columns.slot[tick]
         if columns.kind[tick] == RESET:
             continue
-        memory.net[slot] = net[i]
+        copy_row(packed(memory.net[slot]), net[i])
         memory.counts[slot, PENDING] = 1
         share = mix(memory.share[slot, SHARE], np.uint64(columns.offset[tick]))
         for j in range(targets):

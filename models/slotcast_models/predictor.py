@@ -60,6 +60,7 @@ class Predictor:
             levels=np.array(rules.levels),
             start=start_quantiles(rules.levels),
             log=np.array([q.log for q in schema.quantities]),
+            gain=np.zeros(bundle.layout.features),
             per_target=bundle.manifest.network.rows == "target",
         )
         self._program = _program_of(bundle)

@@ -55,17 +55,17 @@ def learn_readout(
     features: NDArray[np.float64],
     label: float,
     rules: NDArray[np.float64],
+    gain: NDArray[np.float64],
 ) -> None:
-    """One step of recursive least squares towards `label` (a scaled change)."""
+    """One step of recursive least squares towards `label` (a scaled change); `gain` is scratch."""
     size = features.shape[0]
-    gain = np.empty(size)
     spread, trace = 0.0, 0.0
+    gain[:] = 0.0
+    for k in range(size):  # cov is symmetric: by columns, so that the inner loop has no sum
+        for i in range(size):
+            gain[i] += cov[k, i] * features[k]
     for i in range(size):
-        total = 0.0
-        for k in range(size):
-            total += cov[i, k] * features[k]
-        gain[i] = total
-        spread += features[i] * total
+        spread += features[i] * gain[i]
         trace += cov[i, i]
     forgetting = rules[FORGETTING]
     if trace > INFLATION_LIMIT * size / rules[RIDGE]:
