@@ -29,11 +29,14 @@ from slotcast.settings import WorkerSettings
 from slotcast.snapshot import SnapshotDamaged
 from slotcast.snapshots import Snapshots
 from slotcast.store.port import StoreError, StoreFenced
+from slotcast.ticks import REASONS
 from slotcast.views import PartitionView
 
 log = logging.getLogger("slotcast.worker")
 
 RECOVERY_SLICE_S = 0.2
+CAUSES = ("gained", "CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnavailable")
+"""Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
 Answer = TypeVar("Answer")
 
@@ -66,6 +69,10 @@ class Worker:
             queue.SimpleQueue()
         )
         self._stop = threading.Event()
+        for reason in REASONS:  # every label from the start, so that rates see the first event
+            parts.metrics.rejects.labels(reason)
+        for cause in CAUSES:
+            parts.metrics.recoveries.labels(cause)
         self._view_due = 0.0
         self._paged = (0, 0)
         self.views: tuple[PartitionView, ...] = ()

@@ -1,0 +1,172 @@
+"""A `slotcast serve` of one test: its own topics, prefix, config file and process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from slotcast.bootstrap import build_worker
+from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.metrics import Metrics
+from slotcast.settings import KafkaSettings, Settings, WorkerSettings
+from slotcast.store.memory import MemoryStore
+from slotcast_models.schema import TickSchema
+from tests.contract.kafka_topics import KafkaTopics, Record
+
+
+class Serving:
+    """Topics and a worker process that can be killed and started again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bootstrap: str,
+        redis_url: str,
+        prefix: str,
+        schema: str,
+        partitions: int,
+    ) -> None:
+        self.folder, self.partitions = folder, partitions
+        self.config = folder / "slotcast.toml"
+        self.config.write_text(
+            f"""
+[kafka]
+bootstrap_servers = "{bootstrap}"
+group = "{prefix}"
+ticks = "{prefix}-ticks"
+forecasts = "{prefix}-forecasts"
+dead_letters = "{prefix}-dead"
+partitions = {partitions}
+[store]
+redis_url = "{redis_url}"
+prefix = "{prefix}"
+snapshot_interval_s = 0.2
+[http]
+port = 0
+[worker]
+slots = 8
+max_poll_ticks = 200
+{schema}
+"""
+        )
+        self.settings = Settings.load(self.config)
+        self.topics = KafkaTopics(self.settings.kafka)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self._log = folder / "serve.log"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.settings.kafka
+
+    def start(self) -> None:
+        """Start a worker and wait until it answers."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "slotcast.cli", "serve", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        self._wait_for(lambda: self._find_url(self.process.pid), "no address in the log")
+
+    def _find_url(self, pid: int) -> bool:
+        found = re.findall(r"serving on (http://\S+)", self._log.read_text())
+        fresh = found and found[-1] != self.url
+        self.url = found[-1] if fresh else self.url
+        return bool(fresh)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """A polite end; the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def get(self, path: str) -> Any:
+        with urlopen(self.url + path) as answer:
+            return json.load(answer)
+
+    def text(self, path: str) -> str:
+        with urlopen(self.url + path) as answer:
+            return answer.read().decode()
+
+    def post(self, path: str, body: Any = None) -> tuple[int, Any]:
+        data = json.dumps(body).encode() if body is not None else b""
+        request = Request(
+            self.url + path, data, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urlopen(request) as answer:
+            return answer.status, json.load(answer)
+
+    def wait_committed(self, ends: Sequence[int], timeout_s: float = 60.0) -> None:
+        """Wait until the worker has committed these offsets (an empty partition: 0)."""
+
+        def done() -> bool:
+            try:
+                partitions = self.get("/summary")["partitions"]
+            except OSError:
+                return False
+            at = {p["partition"]: p["committed"] for p in partitions if p["phase"] == "live"}
+            return all(at.get(p, -1) >= end for p, end in enumerate(ends))
+
+        self._wait_for(done, f"not committed to {ends}", timeout_s)
+
+    def _wait_for(self, ready: Any, complaint: str, timeout_s: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            assert self.process is not None
+            ended = self.process.poll()
+            if ended is not None or time.monotonic() > deadline:
+                tail = "\n".join(self._log.read_text().splitlines()[-30:])
+                raise AssertionError(f"{complaint} (exit code {ended}):\n{tail}")
+            time.sleep(0.05)
+
+    def forecasts(self, partition: int) -> list[Any]:
+        return self.topics.records(self.kafka.forecasts, partition)
+
+    def dead_letters(self, partition: int) -> list[Any]:
+        return self.topics.records(self.kafka.dead_letters, partition)
+
+
+def reference(
+    schema: TickSchema, ticks: Sequence[Sequence[Record]]
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """(forecasts, dead letters) by partition of an uninterrupted run over the same log."""
+    broker = MemoryBroker(len(ticks))
+    for partition, records in enumerate(ticks):
+        for key, value, timestamp_ms, control in records:
+            broker.feed(partition, key, value, timestamp_ms, control)
+    settings = Settings(schema=schema, worker=WorkerSettings(slots=10_000))
+    worker = build_worker(settings, MemoryLog(len(ticks), broker), MemoryStore(), Metrics())
+    while any(
+        p not in broker.offsets or broker.offsets[p].offset < broker.end[p]
+        for p in range(len(ticks))
+    ):
+        worker.turn()
+    return broker.forecasts, broker.dead_letters
+
+
+def by_identity(records: Sequence[Any]) -> dict[int, tuple[bytes, bytes]]:
+    """Forecast records by the tick they answer; repeats must be the same bytes."""
+    found: dict[int, tuple[bytes, bytes]] = {}
+    for record in records:
+        offset = json.loads(record.value)["tick"]["offset"]
+        same = found.setdefault(offset, (record.key, record.value))
+        assert same == (record.key, record.value), f"tick {offset} has two different forecasts"
+    return found

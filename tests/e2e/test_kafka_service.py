@@ -1,0 +1,174 @@
+"""The real job: `slotcast serve` as a process of its own, on a real Kafka and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slotcast.simulator import Market, encode
+from slotcast_models.schema import TickSchema
+from tests.contract.kafka_topics import Record
+from tests.deploy.files import DEPLOY
+from tests.e2e.running import Serving, by_identity, reference
+from tests.servers import Broker
+
+PRICE = """
+[schema]
+targets = [{ name = "price", gt = 0, log = true }]
+features = [{ name = "volume", ge = 0 }]
+max_ahead_ms = 100000000000
+"""
+STAMP_MS = round(time.time() * 1e3)
+"""The present: a broker deletes records whose timestamps are older than its retention."""
+
+
+@pytest.fixture
+def serving(
+    kafka: Broker, redis_url: str, redis_prefix: str, tmp_path: Path
+) -> Iterator[Callable[[str, int], Serving]]:
+    made: list[Serving] = []
+
+    def make(schema: str = PRICE, partitions: int = 1) -> Serving:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Serving(folder, kafka.bootstrap, redis_url, redis_prefix, schema, partitions))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+        one.topics.close()
+
+
+def market_ticks(count: int, partitions: int) -> list[list[Record]]:
+    """Ticks of a small market by partition, stamped one after the other."""
+    market = Market(40)
+    keys, values = encode(market.next(count), market.names)
+    found: list[list[Record]] = [[] for _ in range(partitions)]
+    for i, (key, value) in enumerate(zip(keys, values, strict=True)):
+        found[sum(key) % partitions].append((key, value, STAMP_MS + i, None))
+    return found
+
+
+def test_kill_9_at_random_moments_does_not_show(serving: Callable[..., Serving]) -> None:
+    ticks = market_ticks(12_000, 2)
+    expected, _ = reference(schema_of(PRICE), ticks)
+    worker, rng = serving(PRICE, 2), random.Random(4)
+    parts, fed = 24, [0, 0]
+
+    for part in range(parts):
+        for partition, records in enumerate(ticks):
+            size = len(records) // parts + 1
+            worker.topics.feed(partition, records[part * size : (part + 1) * size])
+            fed[partition] += len(records[part * size : (part + 1) * size])
+        if part % 4 == 3:
+            time.sleep(rng.uniform(0.0, 0.6))
+            worker.kill()
+            worker.start()
+    worker.wait_committed(fed)
+
+    for partition in range(2):
+        found = by_identity(worker.forecasts(partition))
+        assert sorted(found) == [f.offset for f in expected[partition]]
+        assert [found[f.offset] for f in expected[partition]] == [
+            (f.key, f.value) for f in expected[partition]
+        ]
+    assert worker.stop() == 0
+
+
+def schema_of(text: str) -> TickSchema:
+    return TickSchema.model_validate(tomllib.loads(text)["schema"])
+
+
+BAD: dict[str, tuple[bytes | None, bytes]] = {
+    "not_json": (b"A", b"{'instrument': 'A'}"),
+    "missing_field": (b"A", b'{"instrument": "A", "ts": 1}'),
+    "wrong_type": (b"A", b'{"instrument": "A", "ts": 1, "price": "3"}'),
+    "not_finite": (b"A", b'{"instrument": "A", "ts": 1, "price": NaN}'),
+    "out_of_bounds": (b"A", b'{"instrument": "A", "ts": 1, "price": 0}'),
+    "empty": (b"A", b""),
+    "too_large": (b"A", b'{"instrument": "A", "pad": "' + b"x" * 999_000 + b'"}'),
+    "not_utf8": (b"A", b'{"instrument": "A", "ts": 1, "price": 1, "note": "\xff"}'),
+    "far_future": (b"A", b'{"instrument": "A", "ts": 9000000000000, "price": 1}'),
+    "late": (b"A", b'{"instrument": "A", "ts": 999, "price": 1}'),
+    "key_mismatch": (b"B", b'{"instrument": "A", "ts": 2000, "price": 1}'),
+    "no_instrument": (None, b'{"ts": 2000, "price": 1}'),
+    "bad_time": (b"A", b'{"instrument": "A", "ts": 1e300, "price": 1}'),
+}
+
+
+def test_every_kind_of_bad_input_is_one_dead_letter(serving: Callable[..., Serving]) -> None:
+    worker = serving()
+    good = [(b"A", b'{"instrument": "A", "ts": %d, "price": 5, "x": []}' % t) for t in (1000, 3000)]
+    records = [good[0], *BAD.values(), good[1]]
+    stamped = [(key, value, STAMP_MS, None) for key, value in records]
+
+    worker.topics.feed(0, stamped)
+    worker.wait_committed([len(records)])
+
+    assert sorted(by_identity(worker.forecasts(0))) == [0, len(records) - 1]
+    letters = worker.dead_letters(0)
+    headers = [{name: value.decode() for name, value in letter.headers} for letter in letters]
+    assert [h["slotcast-reason"] for h in headers] == list(BAD)
+    assert [int(h["slotcast-offset"]) for h in headers] == list(range(1, len(BAD) + 1))
+    assert {h["slotcast-topic"] for h in headers} == {worker.kafka.ticks}
+    for letter, (key, value) in zip(letters, BAD.values(), strict=True):
+        assert (letter.key, letter.value or b"") == (key, value[:65_536])
+    metrics = worker.text("/metrics")
+    for reason in BAD:
+        assert re.search(rf'slotcast_rejects_total{{reason="{reason}"}} 1\.0', metrics), reason
+
+
+def test_resets_by_rest_and_by_tombstone(serving: Callable[..., Serving]) -> None:
+    worker = serving()
+    ticks = [(b"A", b'{"instrument": "A", "ts": %d, "price": %d}' % (t, t), STAMP_MS, None)
+             for t in range(1, 6)]  # fmt: skip
+    worker.topics.feed(0, ticks)
+    worker.wait_committed([5])
+    assert worker.get("/instruments/A")["ticks"] == 5
+
+    status, body = worker.post("/instruments/A/reset")
+    worker.topics.feed(0, [(b"A", b'{"instrument": "A", "ts": 1, "price": 9}', STAMP_MS, None)])
+    worker.topics.feed(0, [(b"A", None, STAMP_MS, None)])
+    worker.topics.feed(0, [(b"A", b'{"instrument": "A", "ts": 1, "price": 9}', STAMP_MS, None)])
+    worker.wait_committed([9])
+
+    assert status == 200
+    assert body["receipts"][0]["offset"] == 5
+    ages = [json.loads(r.value)["tick"] for r in worker.forecasts(0)]
+    assert [(age["origin"], age["ticks"]) for age in ages[-2:]] == [(6, 1), (8, 1)]
+    status, body = worker.post("/reset", {"all": True})
+    assert status == 200
+    assert {receipt["committed"] for receipt in body["receipts"]} == {True}
+
+
+def test_every_metric_of_the_dashboard_is_in_a_running_service(
+    serving: Callable[..., Serving],
+) -> None:
+    worker = serving()
+    worker.topics.feed(0, market_ticks(500, 1)[0])
+    worker.wait_committed([500])
+    text = worker.text("/metrics")
+    dashboards = "".join(p.read_text() for p in DEPLOY.rglob("*.json"))
+    named = set(re.findall(r"slotcast_[a-z_]+", dashboards))
+
+    missing = {name for name in named if not re.search(rf"^{name}\b", text, re.MULTILINE)}
+
+    assert named
+    assert not missing
+
+
+def test_readiness_says_why_not(serving: Callable[..., Serving]) -> None:
+    worker = serving()
+    worker.wait_committed([0])
+
+    assert worker.get("/v2/health/ready")["ready"] is True
+    assert worker.get("/v2/health/live")
