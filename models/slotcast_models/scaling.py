@@ -22,7 +22,7 @@ BUSY_FLOOR = 0.3
 LARGEST = 1e120
 """Changes and errors are cut here, so that sums of their squares stay finite."""
 FINITE = sys.float_info.max
-LARGEST_LOG = math.log(FINITE)
+SMALLEST_LOG, LARGEST_LOG = math.log(math.ulp(0.0)), math.log(FINITE)
 
 
 @compiled
@@ -68,5 +68,5 @@ def clip(value: float, limit: float) -> float:
 
 @compiled
 def value_of(u: float, log: bool) -> float:
-    """The value whose u this is; finite."""
-    return math.exp(min(u, LARGEST_LOG)) if log else u
+    """The value whose u this is; finite, and above 0 where it is a logarithm's."""
+    return math.exp(max(SMALLEST_LOG, min(LARGEST_LOG, u))) if log else u
