@@ -11,44 +11,46 @@ key, and whoever parses the records rejects them. Does not read a clock.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from io import BufferedReader
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from slotcast.file_rows import (
+    FileError,
+    Rows,
+    Seen,
+    extension_of,
+    named_errors,
+    read_rows,
+    sample_of,
+    starts_with_numbers,
+)
 from slotcast_models.schema import TimeUnit
 
-EXTENSIONS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+__all__ = [
+    "ColumnMap",
+    "FileError",
+    "Pace",
+    "TickBlock",
+    "count_rows",
+    "guess_columns",
+    "read_ticks",
+]
+
 INSTRUMENT_NAMES = ("instrument", "symbol", "ticker", "id", "well", "sensor")
 TIME_NAMES = ("ts", "time", "timestamp", "date", "datetime", "step")
 SEQUENCE_NAMES = ("seq", "sequence")
-MISSING = ("", "-", "na", "n/a", "nan", "null", "none")
 MS_PER: dict[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
-SAMPLE_ROWS = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Rows = dict[str, list[Any]]
-
-
-class FileError(ValueError):
-    """A file that cannot be read as ticks, or not with these columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class TickBlock:
 
 def read_ticks(path: Path, columns: ColumnMap, *, block_rows: int = 8192) -> Iterator[TickBlock]:
     """Blocks of at most `block_rows` ticks. Raises FileError, at once if the columns do not fit."""
-    sample = _sample(path, columns.header, columns.delimiter)
+    sample = sample_of(path, columns.header, columns.delimiter)
     for option, column in columns.options():
         if column not in sample:
             raise FileError(
@@ -116,9 +118,9 @@ def read_ticks(path: Path, columns: ColumnMap, *, block_rows: int = 8192) -> Ite
 
 def count_rows(path: Path) -> int | None:
     """Rows of a parquet file; None for text, which does not say without being read."""
-    if _extension(path) != ".parquet":
+    if extension_of(path) != ".parquet":
         return None
-    with _named_errors(path), pq.ParquetFile(path) as file:
+    with named_errors(path), pq.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -127,8 +129,8 @@ def guess_columns(path: Path) -> ColumnMap:
 
     Numeric times are taken for s, ms, us or ns by their size; small ones (steps) for ms.
     """
-    header = not _extension(path).startswith(".csv") or not _starts_with_numbers(path)
-    sample = _sample(path, header, ",")
+    header = not extension_of(path).startswith(".csv") or not starts_with_numbers(path)
+    sample = sample_of(path, header, ",")
     instrument = _first(sample, INSTRUMENT_NAMES, ("text", "number"))
     time = _first(sample, TIME_NAMES, ("number", "text", "timestamp"))
     sequence = _first(sample, SEQUENCE_NAMES, ("number",))
@@ -171,36 +173,15 @@ class Pace:
         return max(0.0, due_s - now_s)
 
 
-class _Seen(NamedTuple):
-    """What the first rows show of a column."""
-
-    kind: str  # number, text, timestamp, empty or other
-    largest: float  # of the numbers, in size
-
-
-def _extension(path: Path) -> str:
-    for extension in EXTENSIONS:
-        if path.name.lower().endswith(extension):
-            return extension
-    raise FileError(f"{path.name}: unknown kind of file: give one of {', '.join(EXTENSIONS)}")
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Errors of the reading library, with the name of the file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # no such file, no permission: these name it themselves
-        raise FileError(f"{path.name} cannot be read: {error}") from error
-
-
 def _blocks(path: Path, columns: ColumnMap, unit: TimeUnit, block_rows: int) -> Iterator[TickBlock]:
-    name = columns.name or path.name[: -len(_extension(path))]
+    name = columns.name or path.name[: -len(extension_of(path))]
     row, last_ms = 0, 0
-    with _named_errors(path):
-        for rows in _rows(path, columns, block_rows):
+    with named_errors(path):
+        wanted = list(dict.fromkeys(column for _, column in columns.options()))
+        text = {c for c in (columns.instrument, columns.time) if c}
+        text -= {columns.time} if columns.time and columns.time_unit != "iso" else set()
+        form = (columns.header, columns.delimiter, block_rows)
+        for rows in read_rows(path, wanted, text, *form):
             block = _block(rows, columns, name, unit, row, last_ms)
             row, last_ms = row + len(block), int(block.ts_ms[-1])
             yield block
@@ -254,7 +235,7 @@ def _iso_ms(text: str) -> float:
     return (time.replace(tzinfo=time.tzinfo or UTC) - EPOCH) / timedelta(milliseconds=1)
 
 
-def _unit(path: Path, columns: ColumnMap, sample: dict[str, _Seen]) -> TimeUnit:
+def _unit(path: Path, columns: ColumnMap, sample: dict[str, Seen]) -> TimeUnit:
     """The unit in which times come out. Raises FileError where unit and column contradict."""
     kind = sample[columns.time].kind if columns.time else "number"
     if kind == "timestamp" or (not columns.time and columns.time_unit == "iso"):
@@ -262,190 +243,24 @@ def _unit(path: Path, columns: ColumnMap, sample: dict[str, _Seen]) -> TimeUnit:
     if kind == "text" and columns.time_unit != "iso":
         raise FileError(f"{path.name}: column {columns.time!r} holds text: set --time-unit iso")
     # In csv a number may be ISO text: 20130208, or a year.
-    if kind == "number" and columns.time_unit == "iso" and not _extension(path).startswith(".csv"):
+    if (
+        kind == "number"
+        and columns.time_unit == "iso"
+        and not extension_of(path).startswith(".csv")
+    ):
         raise FileError(
             f"{path.name}: column {columns.time!r} holds numbers: set --time-unit s, ms, us or ns"
         )
     return columns.time_unit
 
 
-def _rows(path: Path, columns: ColumnMap, block_rows: int) -> Iterator[Rows]:
-    """Blocks of the columns that are read; None is a missing cell."""
-    wanted = list(dict.fromkeys(column for _, column in columns.options()))
-    extension = _extension(path)
-    if extension == ".parquet":
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=block_rows, columns=wanted):
-                if len(batch):
-                    yield {c: _cells(batch.column(c)) for c in wanted}
-    elif extension.startswith(".csv"):
-        text = {c for c in (columns.instrument, columns.time) if c}
-        text -= {columns.time} if columns.time_unit != "iso" else set()
-        for batch in _csv_batches(path, columns.header, columns.delimiter, wanted):
-            for begin in range(0, len(batch), block_rows):
-                part = batch.slice(begin, block_rows)
-                yield {c: _from_text(part.column(c), c not in text) for c in wanted}
-    else:
-        with _open(path) as lines:
-            records = _json_lines(path, lines)
-            while block := list(islice(records, block_rows)):
-                yield {c: [record.get(c) for record in block] for c in wanted}
-
-
-def _cells(column: pa.Array) -> list[Any]:
-    """Values of a typed column: times in ms, no NaN, no infinity."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
-    elif pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-        column = pc.if_else(pc.is_finite(column), column, None)
-    return list(column.to_pylist())
-
-
-def _from_text(column: pa.Array, is_number: bool) -> list[Any]:
-    """Values of a csv column. A number that is none stays text."""
-    trimmed = pc.utf8_trim_whitespace(column)
-    if not is_number:
-        return [text or None for text in trimmed.to_pylist()]
-    missing = pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING))
-    known = pc.if_else(missing, None, trimmed)
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            return _cells(known.cast(kind))
-        except pa.ArrowInvalid:
-            continue
-    return [_number(text) for text in known.to_pylist()]
-
-
-def _number(text: str | None) -> float | str | None:
-    try:
-        number = float(text) if text else math.nan
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else None
-
-
-def _csv_batches(
-    path: Path, header: bool, delimiter: str, columns: list[str] | None
-) -> Iterator[pa.RecordBatch]:
-    """These columns as text, or all columns with types as they look."""
-    names = None
-    if not header:
-        names = [f"c{i}" for i in range(len(_first_line(path, delimiter)))]
-    convert = pa_csv.ConvertOptions(strings_can_be_null=True)
-    if columns:
-        types = dict.fromkeys(columns, pa.string())
-        convert = pa_csv.ConvertOptions(include_columns=columns, column_types=types)
-    with pa_csv.open_csv(
-        path,
-        read_options=pa_csv.ReadOptions(column_names=names),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter),
-        convert_options=convert,
-    ) as reader:
-        yield from reader
-
-
-def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _first_line(path: Path, delimiter: str) -> list[str]:
-    with _open(path) as lines:
-        text = (line.decode("utf-8-sig", errors="replace") for line in lines)
-        return next(csv.reader(text, delimiter=delimiter), [])
-
-
-def _starts_with_numbers(path: Path) -> bool:
-    cells = _first_line(path, ",")
-    return bool(cells) and not any(isinstance(_number(cell), str) for cell in cells)
-
-
-def _json_lines(path: Path, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FileError(f"{path.name} line {number} is no JSON object ({error})") from error
-
-
-def _sample(path: Path, header: bool, delimiter: str) -> dict[str, _Seen]:
-    """Columns of the file, and what its first rows show of them. Raises FileError if none."""
-    extension = _extension(path)
-    with _named_errors(path):
-        if extension == ".parquet":
-            with pq.ParquetFile(path) as file:
-                seen = _look(file.iter_batches(batch_size=SAMPLE_ROWS))
-        elif extension.startswith(".csv"):
-            seen = _look(_csv_batches(path, header, delimiter, None))
-            # Only inferred from text, which is passed on as text.
-            seen = {
-                c: s._replace(kind="text") if s.kind == "timestamp" else s for c, s in seen.items()
-            }
-        else:
-            seen = _look_at_json(path)
-    if not seen:
-        raise FileError(f"{path.name} holds no rows")
-    return seen
-
-
-def _look(batches: Iterator[pa.RecordBatch]) -> dict[str, _Seen]:
-    first = next((batch.slice(0, SAMPLE_ROWS) for batch in batches if len(batch)), None)
-    if first is None:
-        return {}
-    columns = zip(first.schema, first.columns, strict=True)
-    return {field.name: _Seen(_kind(field.type), _largest(column)) for field, column in columns}
-
-
-def _look_at_json(path: Path) -> dict[str, _Seen]:
-    columns: Rows = {}
-    with _open(path) as lines:
-        for record in islice(_json_lines(path, lines), SAMPLE_ROWS):
-            for column, value in record.items():
-                columns.setdefault(column, []).extend([] if value is None else [value])
-    return {column: _seen_in_json(values) for column, values in columns.items()}
-
-
-def _kind(column: pa.DataType) -> str:
-    if pa.types.is_dictionary(column):
-        return _kind(column.value_type)
-    if _is_number(column):
-        return "number"
-    if pa.types.is_string(column) or pa.types.is_large_string(column):
-        return "text"
-    if pa.types.is_timestamp(column) or pa.types.is_date(column):
-        return "timestamp"
-    return "empty" if pa.types.is_null(column) else "other"
-
-
-def _is_number(column: pa.DataType) -> bool:
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return any(test(column) for test in tests)
-
-
-def _largest(column: pa.Array) -> float:
-    numbers = _cells(column) if _is_number(column.type) else []
-    return max((abs(v) for v in numbers if v is not None), default=0.0)
-
-
-def _seen_in_json(values: list[Any]) -> _Seen:
-    kinds = {type(value) for value in values}
-    if kinds and kinds <= {int, float}:
-        return _Seen("number", max(map(abs, values)))
-    return _Seen({frozenset(): "empty", frozenset({str}): "text"}.get(frozenset(kinds), "other"), 0)
-
-
-def _first(sample: dict[str, _Seen], names: Iterable[str], kinds: tuple[str, ...]) -> str | None:
+def _first(sample: dict[str, Seen], names: Iterable[str], kinds: tuple[str, ...]) -> str | None:
     """The column with the first of these names, in any case, that is of such a kind."""
     by_name = {column.lower(): column for column, seen in sample.items() if seen.kind in kinds}
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _likely_unit(seen: _Seen) -> TimeUnit:
+def _likely_unit(seen: Seen) -> TimeUnit:
     if seen.kind == "text":
         return "iso"
     if seen.kind == "timestamp" or seen.largest < 1e8:

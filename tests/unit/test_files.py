@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast import files
+from slotcast import file_rows, files
 from slotcast.files import ColumnMap, FileError, Pace, count_rows, guess_columns, read_ticks
 
 PRICE = ColumnMap({"price": "close"}, instrument="symbol", time="ts")
@@ -63,7 +63,7 @@ ROWS = [
     {"symbol": "CD", "ts": 1000, "close": None, "lots": 4},
     {"symbol": "AB", "ts": 2000, "close": 1.25, "lots": 5},
 ]
-ALL_KINDS = pytest.mark.parametrize("extension", files.EXTENSIONS)
+ALL_KINDS = pytest.mark.parametrize("extension", file_rows.EXTENSIONS)
 
 
 @ALL_KINDS
@@ -86,7 +86,7 @@ def test_every_kind_of_file_gives_the_same_records(tmp_path: Path, extension: st
 @given(
     closes=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1),
     block_rows=st.integers(1, 7),
-    extension=st.sampled_from(files.EXTENSIONS),
+    extension=st.sampled_from(file_rows.EXTENSIONS),
 )
 def test_blocks_cut_nothing_off_and_keep_numbers_exact(
     tmp_path_factory: pytest.TempPathFactory,
@@ -190,7 +190,7 @@ def test_typed_times_become_milliseconds(tmp_path: Path, times: pa.Array) -> Non
 
 
 def test_what_is_no_time_travels_on_and_is_paced_with_the_tick_before(tmp_path: Path) -> None:
-    head = ['{"ts":4,"x":0}'] * files.SAMPLE_ROWS
+    head = ['{"ts":4,"x":0}'] * file_rows.SAMPLE_ROWS
     odd = ['{"ts":5}', '{"ts":"soon"}', '{"x":3}', '{"ts":null}', '{"ts":9}']
     path = write(tmp_path / "t.jsonl", "\n".join(head + odd))
     columns = ColumnMap({"x": "x"}, time="ts")
@@ -309,7 +309,7 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, extension: str) -> None:
 
 
 def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl", '{"x":1}\n\n' * files.SAMPLE_ROWS + "[2]\n")
+    path = write(tmp_path / "t.jsonl", '{"x":1}\n\n' * file_rows.SAMPLE_ROWS + "[2]\n")
 
     with pytest.raises(FileError, match=r"t.jsonl line 2001 is no JSON object"):
         list(read_ticks(path, ColumnMap({"x": "x"})))
