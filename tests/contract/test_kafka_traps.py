@@ -5,7 +5,6 @@ The numbers are those of the list of traps; what concerns transactions is not he
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import time
@@ -37,8 +36,6 @@ from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker, KafkaServer
 
 PATIENCE_S = 30
-# The client leaves the sockets of failed connections to the garbage collector.
-leaves_sockets_open = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture
@@ -494,15 +491,13 @@ def test_no_broker_is_an_error_with_the_way_out() -> None:
 
 @pytest.fixture
 def server() -> Iterator[KafkaServer]:
-    """A broker of one's own, to be frozen and killed; collects what the clients leave open."""
+    """A broker of one's own, to be frozen and killed."""
     if "KAFKA_BOOTSTRAP_SERVERS" in os.environ:
         pytest.skip("the broker is not ours to freeze")
     with KafkaServer() as server:
         yield server
-    gc.collect()
 
 
-@leaves_sockets_open
 def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer) -> None:
     settings = fresh_settings(Broker(server.bootstrap), delivery_timeout_ms=1_500)
     log = KafkaLog(settings)
@@ -525,7 +520,6 @@ def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer) -
     log.close()
 
 
-@leaves_sockets_open
 def test_a_broker_that_restarts_is_found_again(server: KafkaServer) -> None:
     settings = fresh_settings(Broker(server.bootstrap))
     log = KafkaLog(settings)
