@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,14 +42,6 @@ class Published(NamedTuple):
     skill: NDArray[np.float64]  # [n, T]  NaN before there is an error of persistence
     ticks: NDArray[np.int64]  # [n]
     origin: NDArray[np.int64]  # [n]
-
-
-class Bits(NamedTuple):
-    """The numbers of `Published` seen as whole numbers, for the fingerprint."""
-
-    point: NDArray[np.uint64]
-    lower: NDArray[np.uint64]
-    upper: NDArray[np.uint64]
 
 
 class Plan(NamedTuple):
@@ -106,37 +97,3 @@ def allocate_published(n: int, targets: int, levels: int) -> Published:
 def chosen(published: Published, entries: Any) -> Published:
     """The same columns for these entries (indices or a slice)."""
     return Published(*(column[entries] for column in published))
-
-
-def bits_of(published: Published) -> Bits:
-    """The same numbers, not copied."""
-    return Bits(*(a.view(np.uint64) for a in (published.point, published.lower, published.upper)))
-
-
-@numba.njit(cache=True)
-def split_into_waves(
-    slot: NDArray[np.int64], chosen: NDArray[np.int64], seen: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Waves of the chosen columns: wave w holds each slot's w-th tick, in offset order.
-
-    Returns (order, starts): wave w is order[starts[w]:starts[w + 1]]. `seen` is scratch of one zero
-    per slot, and is zero again on return.
-    """
-    n = chosen.shape[0]
-    place, last = np.empty(n, np.int64), 0
-    for i in range(n):
-        s = slot[chosen[i]]
-        place[i] = seen[s]
-        seen[s] += 1
-        last = max(last, seen[s])
-    starts = np.zeros(last + 1, np.int64)
-    for i in range(n):
-        seen[slot[chosen[i]]] = 0
-        starts[place[i] + 1] += 1
-    for w in range(last):
-        starts[w + 1] += starts[w]
-    order, fill = np.empty(n, np.int64), starts[:-1].copy()
-    for i in range(n):
-        order[fill[place[i]]] = chosen[i]
-        fill[place[i]] += 1
-    return order, starts

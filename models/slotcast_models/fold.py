@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast_models.columns import RESET, TICK, Bits, Columns, Plan, Published
+from slotcast_models.columns import RESET, TICK, Columns, Plan, Published
 from slotcast_models.compiled import compiled, copy_row, packed
 from slotcast_models.intervals import (
     LOWER,
@@ -353,13 +353,11 @@ def after(
     outputs: NDArray[np.float32],
     net: NDArray[np.float32],
     published: Published,
-    bits: Bits,
 ) -> None:
-    """5 and 6 for every tick of the wave, with outputs [k, T] and new network rows [k, rows * D].
-
-    `bits` are the published numbers seen as whole numbers, for the fingerprint.
-    """
-    targets = memory.target.shape[1]
+    """5 and 6 for every tick of the wave, with outputs [k, T] and network rows [k, rows * D]."""
+    targets, levels = memory.bounds.shape[1], memory.bounds.shape[3]
+    point = published.point.view(np.uint64)  # the bits of the published numbers, to be hashed
+    lower, upper = published.lower.view(np.uint64), published.upper.view(np.uint64)
     for i in range(wave.shape[0]):
         tick = wave[i]
         slot = columns.slot[tick]
@@ -372,7 +370,7 @@ def after(
             forecast_target(memory, slot, j, float(outputs[i, j]), plan)
         restate(memory, slot, tick, plan, published)
         for j in range(targets):
-            share = mix(share, bits.point[tick, j])
-            for k in range(bits.lower.shape[2]):
-                share = mix(mix(share, bits.lower[tick, j, k]), bits.upper[tick, j, k])
+            share = mix(share, point[tick, j])
+            for k in range(levels):
+                share = mix(mix(share, lower[tick, j, k]), upper[tick, j, k])
         memory.share[slot, SHARE] = share

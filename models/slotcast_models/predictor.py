@@ -5,33 +5,28 @@
     predictor.advance(memory, columns, verdicts, published)
 
 `advance` judges the columns, splits them into waves, and for each wave runs `before`, one batched
-network step, `after` (see fold). The same code serves live ticks, silent replay, free runs and
-backtests.
+network step, `after` (see waves and fold). The same code serves live ticks, silent replay, free
+runs and backtests.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.bundle import Bundle, BundleError
+from slotcast_models.callback import Callback
 from slotcast_models.columns import (
     FREE,
     TICK,
-    VALID,
-    Bits,
     Columns,
     Plan,
     Published,
     allocate_published,
-    bits_of,
-    judge,
-    split_into_waves,
 )
-from slotcast_models.fold import after, before, restate, wipe
+from slotcast_models.fold import restate, wipe
 from slotcast_models.intervals import start_quantiles, widen_bounds
 from slotcast_models.memory import (
     MEDIAN_NS,
@@ -44,7 +39,8 @@ from slotcast_models.memory import (
     Memory,
     view,
 )
-from slotcast_models.step import StepProgram
+from slotcast_models.step import CHUNK, Stage, StepProgram
+from slotcast_models.waves import allocate_scratch, step_columns, step_wave
 
 
 class Predictor:
@@ -63,11 +59,12 @@ class Predictor:
             gain=np.zeros(bundle.layout.features),
             per_target=bundle.manifest.network.rows == "target",
         )
-        self._program = _program_of(bundle)
-        self._rows = self.layout.inputs // self._program.features
-        self._inputs = np.zeros((0, self.layout.inputs), np.float32)
-        self._net = np.zeros((0, self.layout.net), np.float32)
-        self._seen = np.zeros(0, np.int64)
+        self._rows = self.layout.targets if self.plan.per_target else 1
+        self._program = _program_of(bundle, max(CHUNK // self._rows, 1) * self._rows)
+        staged = self._program.stage
+        self._stage = Stage(*(p.reshape(-1, p.shape[1] * self._rows) for p in staged))
+        self._network = Callback(self._step_network)
+        self._scratch = allocate_scratch(0, 0)
 
     def allocate(self, slots: int) -> tuple[NDArray[np.void], Memory]:
         """Fresh rows for `slots` slots."""
@@ -93,43 +90,24 @@ class Predictor:
         `verdicts` [n] and `published` are filled in; `published` only where the verdict is VALID
         and the entry is a tick.
         """
-        judge(memory, columns, verdicts)
-        chosen = np.flatnonzero(verdicts == VALID)
-        if not len(chosen):
-            return 0
-        if len(self._seen) < len(memory.counts):
-            self._seen = np.zeros(len(memory.counts), np.int64)
-        order, starts = split_into_waves(columns.slot, chosen, self._seen)
-        bits = bits_of(published)
-        self._fit(int(np.diff(starts).max()))
-        bounds = starts.tolist()
-        for first, last in pairwise(bounds):
-            self._step_wave(memory, columns, order[first:last], published, bits)
-        return len(bounds) - 1
-
-    def _step_wave(
-        self,
-        memory: Memory,
-        columns: Columns,
-        wave: NDArray[np.int64],
-        published: Published,
-        bits: Bits,
-    ) -> None:
-        n = len(wave)
-        inputs, net = self._inputs[:n], self._net[:n]
-        before(memory, self.plan, columns, wave, inputs, net)
-        program = self._program
-        outputs, rows = program.run(
-            inputs.reshape(n * self._rows, program.features),
-            net.reshape(n * self._rows, program.width),
+        n, slots = len(columns.slot), len(memory.counts)
+        if n > len(self._scratch.order) or slots > len(self._scratch.seen):
+            self._scratch = allocate_scratch(n, slots)
+        waves = step_columns(
+            memory,
+            self.plan,
+            columns,
+            verdicts,
+            published,
+            self._scratch,
+            self._stage,
+            self._network.handle,
         )
-        outputs, rows = outputs.reshape(n, -1), rows.reshape(n, -1)
-        after(memory, self.plan, columns, wave, outputs, rows, published, bits)
+        self._network.check()
+        return waves
 
-    def _fit(self, widest: int) -> None:
-        if widest > len(self._inputs):
-            self._inputs = np.zeros((widest, self.layout.inputs), np.float32)
-            self._net = np.zeros((widest, self.layout.net), np.float32)
+    def _step_network(self, ticks: int) -> None:
+        self._program.step(ticks * self._rows)
 
     def free_run(
         self, row: NDArray[np.void], steps: int
@@ -141,8 +119,7 @@ class Predictor:
         where that is forecast, grow with the square root of the step, as for a random walk.
         Raises ValueError for a row that never ticked.
         """
-        rows = row.copy()
-        memory = view(rows)
+        memory = view(np.concatenate([row, row]))  # one slot alone would be compiled anew
         if memory.counts[0, TICKS] == 0:
             raise ValueError("no ticks yet: nothing to run on from")
         targets, levels = self.layout.targets, self.layout.levels
@@ -152,8 +129,7 @@ class Predictor:
         column.step_ns[0] = int(memory.pace[0, MEDIAN_NS])
         held = memory.quantity[0, targets:].copy()
         column.value[0, targets:] = np.where(held[:, PRESENT] == UNSEEN, math.nan, held[:, VALUE])
-        wave, bits = np.zeros(1, np.int64), bits_of(out)
-        self._fit(1)
+        wave = np.zeros(1, np.int64)
         restate(memory, 0, 0, self.plan, out)
         for h in range(steps):
             points[h] = out.point[0]
@@ -162,14 +138,16 @@ class Predictor:
                 point, bounds = memory.target[0, j, POINT], memory.bounds[0, j]
                 widen_bounds(bounds, point, factor, log, lower[h, j], upper[h, j])
             column.value[0, :targets] = out.point[0]
-            self._step_wave(memory, column, wave, out, bits)
+            handle = self._network.handle
+            step_wave(memory, self.plan, column, wave, out, self._stage, handle)
+            self._network.check()
         return points, lower, upper
 
 
-def _program_of(bundle: Bundle) -> StepProgram:
+def _program_of(bundle: Bundle, room: int) -> StepProgram:
     name, network = bundle.manifest.name, bundle.manifest.network
     try:
-        program = StepProgram(bundle.program)
+        program = StepProgram(bundle.program, room)
     except ValueError as error:
         raise BundleError(f"bundle {name}: no step program: {error}: export it again") from error
     promised = (network.inputs, network.outputs, network.width)
@@ -196,10 +174,10 @@ def _lone_column(quantities: int) -> Columns:
 
 def warm_up(predictor: Predictor) -> None:
     """Compile (or load from the cache) everything that serving calls."""
-    rows, memory = predictor.allocate(1)
+    rows, memory = predictor.allocate(2)
     column = _lone_column(predictor.layout.quantities)
     column.kind[0] = TICK
     column.value[0, :] = 1.0
     out = allocate_published(1, predictor.layout.targets, predictor.layout.levels)
     predictor.advance(memory, column, np.zeros(1, np.int8), out)
-    predictor.free_run(rows, 1)
+    predictor.free_run(rows[:1], 1)
