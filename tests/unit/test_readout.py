@@ -1,0 +1,220 @@
+"""The readout is recursive least squares, its guards stop what least squares alone would do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from slotcast_models.compiled import compiled
+from slotcast_models.memory import (
+    BASE,
+    CANDIDATE,
+    STAGE,
+    STAGE_P,
+    TARGET_FIELDS,
+)
+from slotcast_models.readout import (
+    candidate_change,
+    gate_is_open,
+    learn_gate,
+    learn_readout,
+    learn_stage,
+)
+from slotcast_models.rules import FoldRules
+
+Floats = NDArray[np.float64]
+SIZE = 4
+
+
+def rules(**changed: Any) -> Floats:
+    return FoldRules(**changed).as_array(math.inf)
+
+
+def learnt(
+    x: Floats, labels: Floats, start: Floats | None = None, **changed: Any
+) -> tuple[Floats, Floats]:
+    weights = np.zeros(SIZE) if start is None else start.copy()
+    constants = rules(**changed)
+    cov, gain = np.eye(SIZE) / FoldRules(**changed).ridge, np.zeros(SIZE)
+    for features, label in zip(x, labels, strict=True):
+        learn_readout(weights, cov, features, label, constants, gain)
+    return weights, cov
+
+
+def example(n: int = 300) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(n, SIZE))
+    return x, x @ [0.5, -1.0, 0.0, 0.2] + 0.3 * rng.normal(size=n)
+
+
+def test_without_forgetting_it_is_ridge_regression_around_its_start() -> None:
+    x, labels = example()
+    start = np.array([0.0, 0.0, 0.0, 1.0])
+
+    weights, cov = learnt(x, labels, start, forgetting=1.0, ridge=2.0)
+
+    precision = x.T @ x + 2.0 * np.eye(SIZE)
+    wanted = start + np.linalg.solve(precision, x.T @ (labels - x @ start))
+    np.testing.assert_allclose(weights, wanted, rtol=1e-9)
+    np.testing.assert_allclose(cov, np.linalg.inv(precision), rtol=1e-9)
+
+
+def test_with_forgetting_older_ticks_weigh_less() -> None:
+    x, labels = example()
+    forgetting, ridge = 0.98, 1.0
+
+    weights, _ = learnt(x, labels, forgetting=forgetting, ridge=ridge)
+
+    age = forgetting ** np.arange(len(x) - 1, -1, -1)
+    precision = (x * age[:, None]).T @ x + ridge * forgetting ** len(x) * np.eye(SIZE)
+    np.testing.assert_allclose(weights, np.linalg.solve(precision, x.T @ (age * labels)), rtol=1e-7)
+
+
+def test_the_covariance_stays_symmetric_in_bits() -> None:
+    x, labels = example(2000)
+    _, cov = learnt(np.clip(x * 4.0, -8.0, 8.0), labels)
+
+    assert cov.tobytes() == cov.T.copy().tobytes()
+    assert (np.linalg.eigvalsh(cov) > 0.0).all()
+
+
+def test_an_error_counts_as_six_at_most() -> None:
+    x = np.ones((1, SIZE))
+
+    assert learnt(x, np.array([1e6]))[0].tobytes() == learnt(x, np.array([6.0]))[0].tobytes()
+
+
+@compiled
+def learn_often(
+    weights: Floats, cov: Floats, x: Floats, labels: Floats, constants: Floats, gain: Floats, n: int
+) -> None:
+    """`n` steps around and around the rows of `x`."""
+    for i in range(n):
+        at = i % x.shape[0]
+        learn_readout(weights, cov, x[at], labels[at], constants, gain)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.array([[1.0, 0.0, 0.0, 0.0]]),
+        np.array([[1.0, 8.0, 8.0, 8.0]]),
+        np.array([[1.0, 8.0, -8.0, 8.0], [1.0, -8.0, 8.0, -8.0]]),
+        np.array([[0.0, 0.0, 0.0, 0.0]]),
+        np.array([[1.0, 1e-200, 0.0, 8.0]]),
+    ],
+    ids=["constant", "at the limit", "alternating", "nothing", "denormal squares"],
+)
+def test_two_hundred_thousand_ticks_that_teach_nothing_do_not_inflate_it(x: Floats) -> None:
+    weights, cov, gain = np.zeros(SIZE), np.eye(SIZE), np.zeros(SIZE)
+
+    learn_often(weights, cov, x, np.zeros(len(x)), rules(), gain, 200_000)
+
+    assert np.isfinite(cov).all()
+    assert np.trace(cov) < 101.0 * SIZE
+    assert np.linalg.eigvalsh(cov).min() > -1e-9
+    weights, cov = learnt(*example(), start=weights)
+    np.testing.assert_allclose(weights, [0.5, -1.0, 0.0, 0.2], atol=0.1)
+
+
+def stage_of(bases: Floats, labels: Floats, **changed: Any) -> float:
+    settings, target = FoldRules(**changed), np.zeros(TARGET_FIELDS)
+    target[STAGE], target[STAGE_P] = settings.stage_prior, 1.0 / settings.stage_ridge
+    for base, label in zip(bases, labels, strict=True):
+        target[BASE] = base
+        learn_stage(target, label, settings.as_array(math.inf))
+    return float(target[STAGE])
+
+
+def test_the_second_stage_is_least_squares_of_one_number_around_its_prior() -> None:
+    rng = np.random.default_rng(4)
+    base = rng.normal(size=500)
+    label = 0.7 * base + rng.normal(size=500)
+
+    found = stage_of(base, label, stage_forgetting=1.0, stage_prior=0.2, stage_ridge=5.0)
+
+    assert found == pytest.approx((base @ label + 5.0 * 0.2) / (base @ base + 5.0))
+
+
+def test_the_second_stage_of_noise_stays_near_nothing() -> None:
+    rng = np.random.default_rng(5)
+
+    assert abs(stage_of(rng.normal(size=20_000), rng.normal(size=20_000))) < 0.15
+
+
+def test_a_silent_readout_does_not_inflate_the_second_stage() -> None:
+    target, constants = np.zeros(TARGET_FIELDS), rules()
+    target[STAGE_P] = 1.0 / 30.0
+    for _ in range(50_000):
+        learn_stage(target, 0.0, constants)
+
+    assert target[STAGE_P] < 101.0 / 30.0
+
+
+@pytest.mark.parametrize(("stage", "published"), [(0.5, 1.0), (-3.0, 0.0), (9.0, 2.4)])
+def test_the_second_stage_publishes_between_nothing_and_a_little_more(
+    stage: float, published: float
+) -> None:
+    target = np.zeros(TARGET_FIELDS)
+    target[STAGE] = stage
+
+    change = candidate_change(target, np.array([1.0, 1.0]), np.array([0.5, 1.5]))
+
+    assert (target[BASE], target[CANDIDATE], change) == (2.0, published, published)
+
+
+def test_the_readout_s_change_is_at_most_six_scales() -> None:
+    target = np.zeros(TARGET_FIELDS)
+    target[STAGE] = 1.0
+
+    assert candidate_change(target, np.array([100.0]), np.array([-1.0])) == -6.0
+
+
+def gate_after(labels: Floats, candidates: Floats, **changed: Any) -> tuple[bool, float]:
+    """Whether the gate is open, and the t value that numpy finds."""
+    target, constants = np.zeros(TARGET_FIELDS), rules(**changed)
+    for label, candidate in zip(labels, candidates, strict=True):
+        target[CANDIDATE] = candidate
+        learn_gate(target, label, constants)
+    gains = labels**2 - (labels - candidates) ** 2
+    rate = FoldRules(**changed).gate_rate
+    weights = rate * (1.0 - rate) ** np.arange(len(gains) - 1, -1, -1)
+    mean = np.average(gains, weights=weights)
+    variance = np.average((gains - mean) ** 2, weights=weights)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    return bool(gate_is_open(target, constants)), mean / math.sqrt(variance / effective)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.3])
+def test_the_gate_opens_at_its_t_value(share: float) -> None:
+    rng = np.random.default_rng(int(share * 100))
+    labels = rng.normal(size=3000)
+    candidates = share * (share * labels + rng.normal(size=3000))
+
+    _, t = gate_after(labels, candidates)
+
+    assert gate_after(labels, candidates, gate_t=t - 0.01)[0]
+    assert not gate_after(labels, candidates, gate_t=t + 0.01)[0]
+
+
+def test_the_gate_is_closed_without_evidence() -> None:
+    target, constants = np.zeros(TARGET_FIELDS), rules()
+    assert not gate_is_open(target, constants)
+
+    learn_gate(target, 1.0, constants)
+
+    assert not gate_is_open(target, constants), "one tick, or a candidate of no change"
+
+
+def test_the_gate_closes_again_when_the_gain_is_gone() -> None:
+    rng = np.random.default_rng(9)
+    good = rng.normal(size=3000)
+    labels = np.concatenate([good, rng.normal(size=3000)])
+    candidates = np.concatenate([0.5 * good, 0.5 * rng.normal(size=3000)])
+
+    assert gate_after(labels[:3000], candidates[:3000])[0]
+    assert not gate_after(labels, candidates)[0]
