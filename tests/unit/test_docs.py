@@ -1,0 +1,229 @@
+"""The documentation says what the program does, and what it shows is what the program takes.
+
+Reference tables hold one row for every setting, option, metric and reason: where one is missing,
+the failure prints the row to put in. Samples are read by the very types that they show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import typer
+from prometheus_client import CollectorRegistry
+
+from slotcast.api import problems
+from slotcast.api.app import create_app
+from slotcast.cli import app
+from slotcast.controls import decode_control
+from slotcast.forecasts import ForecastRecord
+from slotcast.log.port import Batch
+from slotcast.metrics import Metrics
+from slotcast.settings import HttpSettings, Settings
+from slotcast.ticks import TickParser
+from tests.servers import ROOT
+from tests.tree import files
+from tests.unit.doc_rows import REFERENCE, commands
+from tests.unit.fake_readings import FakeReadings
+
+PAGES = [str(path) for path in files() if path.suffix == ".md"]
+FENCE = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```")
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BENCHMARK = re.compile(r"bench-([a-z-]+)")
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def prose(page: str) -> str:
+    return FENCE.sub("", text(page))
+
+
+def blocks(info: str, *pages: str) -> list[str]:
+    """Fenced blocks whose first line says exactly this after the fence."""
+    found = [match for page in pages or PAGES for match in FENCE.finditer(text(page))]
+    return [match[2] for match in found if match[1] == info]
+
+
+def shell_lines() -> Iterator[str]:
+    """Lines of all blocks, without prompt; those that go on are one."""
+    for page in PAGES:
+        for match in FENCE.finditer(text(page)):
+            for line in match[2].replace("\\\n", " ").splitlines():
+                yield line.removeprefix("$ ").strip()
+
+
+def inline_code() -> Iterator[str]:
+    for page in PAGES:
+        yield from (match[1] for match in INLINE.finditer(prose(page)))
+
+
+def section_lines(page: str) -> dict[str, set[str]]:
+    """Heading (and "" for the whole page) -> lines."""
+    heading, lines = "", dict[str, set[str]]()
+    for line in text(page).splitlines():
+        heading = line if line.startswith("#") else heading
+        lines.setdefault(heading, set()).add(line)
+        lines.setdefault("", set()).add(line)
+    return lines
+
+
+@pytest.mark.parametrize("page", REFERENCE)
+def test_reference_page_has_every_row(page: str) -> None:
+    lines, heading, missing = section_lines(page), "", list[str]()
+    for row in REFERENCE[page]():
+        if row.startswith("## "):
+            heading = row
+        if row not in lines.get(heading, ()):
+            missing.append(row)
+
+    assert not missing, f"{page} lacks:\n" + "\n".join(missing)
+
+
+def test_rest_page_names_every_path_and_problem() -> None:
+    api = create_app(FakeReadings(["a"]), Metrics(CollectorRegistry()), HttpSettings())
+    paths = api.openapi()["paths"]
+    wanted = [f"`{method.upper()} {path}" for path in paths for method in paths[path]]
+    wanted += [f"| `{kind.name}` | {kind.status} |" for kind in problems.KINDS]
+    page = text("docs/rest.md")
+
+    assert len(paths) > 5
+    assert not [one for one in wanted if one not in page]
+
+
+COMMAND_LINES = sorted({line for line in shell_lines() if line.startswith("slotcast ")})
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_command_line_in_a_block_parses(line: str) -> None:
+    group = typer.main.get_command(app)
+    name, words = "slotcast", shlex.split(line, comments=True)[1:]
+    with group.make_context(name, list(words)) as context:
+        while hasattr(group, "resolve_command"):
+            name, group, words = group.resolve_command(context, words)
+
+        group.make_context(name, words, parent=context)
+
+
+def test_commands_in_sentences_exist() -> None:
+    known = dict(commands())
+    wrong = []
+    for code in inline_code():
+        match = re.match(r"slotcast( [a-z][a-z ]*[a-z])", code)
+        if match is None:
+            continue
+        words = match[0].split()
+        name = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in known), "")
+        options = {o for p in known[name].params for o in p.opts} if name else set()
+        if not name or set(re.findall(r"--[a-z-]+", code)) - options - {"--help"}:
+            wrong.append(code)
+
+    assert not wrong
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):", text("Makefile")))
+    named = {
+        word
+        for line in [*shell_lines(), *inline_code()]
+        if re.match(r"make [a-z]", line)
+        for word in shlex.split(line, comments=True)[1:]
+        if re.fullmatch(r"[a-z-]+", word)
+    }
+    benchmarks = {match[1] for word in named if (match := BENCHMARK.fullmatch(word))}
+    made = {path.stem.replace("_", "-") for path in files("benchmarks")}
+
+    assert {"demo", "test"} <= named
+    assert not {word for word in named if not BENCHMARK.fullmatch(word)} - targets
+    assert not benchmarks - made
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    broken = []
+    for link in LINK.findall(prose(page)):
+        target, _, anchor = link.partition("#")
+        if "://" in target:
+            continue
+        path = (ROOT / page).parent / target if target else ROOT / page
+        if not path.exists() or (anchor and anchor not in _anchors(path)):
+            broken.append(link)
+
+    assert not broken
+
+
+def _anchors(path: Path) -> set[str]:
+    """Anchors as code forges make them of headings."""
+    headings = re.findall(r"(?m)^#+ (.+)$", FENCE.sub("", path.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("sample", blocks("toml"))
+def test_configuration_sample_loads(
+    sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ:
+        if name.startswith("SLOTCAST_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "slotcast.toml"
+    path.write_text(sample, encoding="utf-8")
+
+    Settings.load(path)
+
+
+@pytest.mark.parametrize("sample", blocks("python"))
+def test_python_sample_compiles(sample: str) -> None:
+    compile(sample, "sample", "exec")
+
+
+@pytest.mark.parametrize("sample", blocks("json forecast"))
+def test_forecast_sample_is_a_forecast_record(sample: str) -> None:
+    record = msgspec.json.decode(sample, type=ForecastRecord)
+
+    assert msgspec.json.decode(msgspec.json.encode(record)) == json.loads(sample)
+    for target in record.targets.values():
+        assert len(target.lower) == len(target.upper) == len(record.levels)
+
+
+def test_tick_samples_are_ticks(tmp_path: Path) -> None:
+    (schema,) = blocks("toml", "docs/records.md")
+    path = tmp_path / "slotcast.toml"
+    path.write_text(schema, encoding="utf-8")
+    ticks = [tick.encode() for tick in blocks("json tick", "docs/records.md")]
+    n = len(ticks)
+    batch = Batch(0, np.arange(n), np.full(n, 2**62), [None] * n, ticks)
+
+    parsed = TickParser(Settings.load(path).tick_schema).parse(batch)
+
+    assert n > 0
+    assert not parsed.rejects
+
+
+@pytest.mark.parametrize("sample", blocks("json control"))
+def test_control_sample_is_a_control_record(sample: str) -> None:
+    assert decode_control(sample.encode()) is not None
+
+
+def test_architecture_page_places_every_module() -> None:
+    roots = ("models/slotcast_models", "service/slotcast")
+    modules = [
+        str(path.relative_to(root))
+        for root in roots
+        for path in files(root)
+        if path.suffix == ".py" and path.name != "__init__.py"
+    ]
+    page = text("docs/architecture.md")
+    named = {name for page in PAGES for name in INLINE.findall(prose(page)) if name.endswith(".py")}
+    there = {str(path) for path in files()} | set(modules)
+
+    assert not [module for module in modules if f"`{module}`" not in page]
+    assert not {name for name in named if name not in there and "NAME" not in name}
