@@ -218,6 +218,7 @@ class KafkaServer(Server):
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "400",
             "group.initial.rebalance.delay.ms": "0",
+            "group.coordinator.append.linger.ms": "0",
             "group.min.session.timeout.ms": "1000",
             "offsets.topic.num.partitions": "4",
             "offsets.topic.replication.factor": "1",

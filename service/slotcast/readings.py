@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.controls import RESET_ALL, encode_control
-from slotcast.log.port import LogError, Receipt
+from slotcast.log.port import AppendForbidden, LogError, Receipt
 from slotcast.partition import Partition, Phase
 from slotcast.snapshot import decode_row
 from slotcast.ticks import external_times
@@ -26,6 +26,7 @@ from slotcast.views import (
     LogUnavailable,
     Page,
     Readiness,
+    ResetForbidden,
     ResetReceipt,
     Summary,
     TargetView,
@@ -212,6 +213,8 @@ class ServiceReadings:
                 home = self._home(name)
                 for p in everywhere if home is None else [home]:
                     sent.append((name, log.append(p, name.encode(), None)))
+        except AppendForbidden as error:
+            raise ResetForbidden(str(error)) from error
         except LogError as error:
             raise LogUnavailable(f"{error}; {len(sent)} resets are in the log") from error
         done = self._wait_for([receipt for _, receipt in sent], timeout_s)

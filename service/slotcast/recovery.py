@@ -100,8 +100,7 @@ class Recovery:
         self, partition: Partition, committed: Committed, note: CommitNote | None, use: bool
     ) -> Iterator[None]:
         """Memory at the committed offset. Raises SnapshotDamaged: call again with use = False."""
-        number = partition.number
-        self.engine.forget(number)
+        self.residence.forget(partition)
         partition.committed = committed.offset
         partition.origin = note.origin if note else committed.offset
         header = yield from self._open_snapshot(partition, use)

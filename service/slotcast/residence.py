@@ -35,6 +35,7 @@ class Residence:
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
+        self._unsure: dict[int, tuple[dict[str, StoredRow], bytes | None]] = {}
         self.page_ins = 0
         self.page_outs = 0
 
@@ -103,10 +104,29 @@ class Residence:
                 assert name is not None, slot
                 applied = int(engine.memory.counts[slot, APPLIED])
                 rows[name] = StoredRow(applied, encode_row(name, engine.rows[slot]))
-            assert partition.claim is not None, partition.number
-            partition.claim = self._store.write(partition.number, partition.claim, rows, None)
+            self.put(partition, rows, None)
             engine.dirty[part] = False
-            partition.index.update((name, row.applied) for name, row in rows.items())
+
+    def put(self, partition: Partition, rows: dict[str, StoredRow], header: bytes | None) -> None:
+        """One fenced write. Raises StoreError.
+
+        A write that got no answer is repeated, byte for byte, before anything else is written: the
+        store recognises it, or refuses it because it went back in time.
+        """
+        unsure = self._unsure.pop(partition.number, None)
+        for write in ((unsure,) if unsure else ()) + ((rows, header),):
+            assert partition.claim is not None, partition.number
+            try:
+                partition.claim = self._store.write(partition.number, partition.claim, *write)
+            except StoreUnavailable:
+                self._unsure[partition.number] = write
+                raise
+            partition.index.update((name, row.applied) for name, row in write[0].items())
+
+    def forget(self, partition: Partition) -> None:
+        """Drop what is known of the partition's rows."""
+        self._engine.forget(partition.number)
+        self._unsure.pop(partition.number, None)
 
     def page_out(self, partitions: dict[int, Partition]) -> list[tuple[int, str]]:
         """Release these partitions' least recently ticked instruments beyond the configured slots.

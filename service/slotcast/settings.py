@@ -39,6 +39,12 @@ class KafkaSettings(Section):
     partitions: int = Field(4, ge=1, description="Partitions of topics that slotcast creates.")
     replication: int = Field(1, ge=1, description="Replication of topics that slotcast creates.")
     instance_id: str | None = Field(None, description="Static member name, unique per worker.")
+    delivery: Literal["exactly-once", "at-least-once"] = Field(
+        "exactly-once", description="One transaction per commit, or none and a little less latency."
+    )
+    transaction_timeout_ms: int = Field(
+        10_000, ge=1_000, description="Longest a dead worker's transaction holds readers up."
+    )
     session_timeout_ms: int = Field(
         6_000, ge=1_000, description="Silence after which a worker is dead."
     )

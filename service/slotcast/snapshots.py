@@ -134,9 +134,8 @@ class Snapshots:
 
     def _finish(self, partition: Partition, current: Round, now: float) -> None:
         number = partition.number
-        assert partition.claim is not None, number
         data = encode_header(current.header)
-        partition.claim = self.store.write(number, partition.claim, {}, data)
+        self._residence.put(partition, {}, data)
         partition.watermark, partition.watermark_at = current.header.watermark, now
         self._rounds.pop(number, None)
         self._due[number] = now + self._interval_s

@@ -38,6 +38,7 @@ RECOVERY_SLICE_S = 0.2
 CAUSES = ("gained", "CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnavailable")
 """Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
+ENDS_INTERVAL_S = 1.0
 Answer = TypeVar("Answer")
 
 
@@ -73,7 +74,8 @@ class Worker:
             parts.metrics.rejects.labels(reason)
         for cause in CAUSES:
             parts.metrics.recoveries.labels(cause)
-        self._view_due = 0.0
+        self._view_due = self._ends_due = 0.0
+        self._ends: dict[int, int] = {}
         self._paged = (0, 0)
         self.views: tuple[PartitionView, ...] = ()
         self.failure: Exception | None = None
@@ -126,7 +128,7 @@ class Worker:
             self._begin_recovery(number, "gained")
 
     def _forget(self, partition: Partition) -> None:
-        self.parts.engine.forget(partition.number)
+        self.parts.residence.forget(partition)
         self.parts.snapshots.forget(partition)
         self._recoveries.pop(partition.number, None)
 
@@ -218,13 +220,16 @@ class Worker:
                 future.set_exception(error)
 
     def _view_partitions(self) -> None:
-        live = self.parts.engine.slots
+        now, live = self.parts.clock(), self.parts.engine.slots
+        if now >= self._ends_due:  # asks the broker
+            self._ends_due = now + ENDS_INTERVAL_S
+            self._ends = {n: self.parts.log.bounds(n)[1] for n in self.partitions}
         self.views = tuple(
             PartitionView(
                 partition=p.number,
                 phase=p.phase.value,
                 committed=p.committed,
-                end=self.parts.log.bounds(p.number)[1],
+                end=max(self._ends.get(p.number, 0), p.committed),
                 watermark=p.watermark,
                 instruments=len(p.index)
                 + sum(name not in p.index for name in live.of_partition(p.number)),

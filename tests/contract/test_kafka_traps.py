@@ -1,6 +1,6 @@
 """What bites in kafka-python 3.0.12 (docs/recovery.md), each as a test of our adapter.
 
-The numbers are those of the list of traps; what concerns transactions is not here.
+What concerns transactions alone is in test_kafka_transactions.py.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from tests.servers import Broker, KafkaServer
 PATIENCE_S = 30
 
 
-@pytest.fixture
-def settings(kafka: Broker) -> KafkaSettings:
-    return fresh_settings(kafka)
+@pytest.fixture(params=["exactly-once", "at-least-once"])
+def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
+    return fresh_settings(kafka, delivery=request.param)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_one_refused_record_fails_the_whole_publish(kafka: Broker) -> None:
     log = KafkaLog(settings)
     until_owned(log, {0, 1})
 
-    with pytest.raises(CommitFailed, match="cannot publish to forecasts"):
+    with pytest.raises(CommitFailed, match=r"cannot publish to forecasts|commit a transaction"):
         log.publish(outbox([b"small", b"x" * 50_000, b"small"], 3))
 
     assert log.committed(0) is None

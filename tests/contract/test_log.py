@@ -137,7 +137,7 @@ class SqliteBench(Bench):
 
 
 class KafkaBench(Bench):
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, delivery: str) -> None:
         super().__init__()
         # Ticks of 1970 must stay, and those of 2100 must be let in.
         ticks = broker.fresh_topic(
@@ -149,6 +149,7 @@ class KafkaBench(Bench):
             ticks=ticks,
             forecasts=f"forecasts-{ticks}",
             dead_letters=f"dead-letters-{ticks}",
+            delivery=delivery,
         )
         self.kafka = KafkaTopics(self.settings)
 
@@ -182,7 +183,7 @@ class KafkaBench(Bench):
         self.kafka.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "kafka"])
+@pytest.fixture(params=["memory", "sqlite", "exactly-once", "at-least-once"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench: Bench
     if request.param == "memory":
@@ -190,7 +191,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     elif request.param == "sqlite":
         bench = SqliteBench(tmp_path / "log.db")
     else:
-        bench = KafkaBench(request.getfixturevalue("kafka"))
+        bench = KafkaBench(request.getfixturevalue("kafka"), request.param)
     yield bench
     bench.close()
 

@@ -42,6 +42,7 @@ class Serving:
 [kafka]
 bootstrap_servers = "{bootstrap}"
 group = "{prefix}"
+instance_id = "worker-0"
 ticks = "{prefix}-ticks"
 forecasts = "{prefix}-forecasts"
 dead_letters = "{prefix}-dead"

@@ -1,12 +1,15 @@
-"""The log on Apache Kafka, with kafka-python: at least once.
+"""The log on Apache Kafka, with kafka-python.
 
-A publish sends everything, waits for every acknowledgement and then commits the offsets. If it
-fails half way, forecasts may be in the topic that will be published again, byte for byte.
+Exactly once (`kafka.delivery`, the default): a publish is one transaction of forecasts, dead
+letters and offsets. At least once: it sends everything, waits for every acknowledgement and then
+commits the offsets; if it fails half way, forecasts may be in the topic that will be published
+again, byte for byte.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +24,7 @@ from slotcast.log.kafka_producer import Appender, Publisher
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import batch_of
 from slotcast.log.kafka_topics import ensure_topics
+from slotcast.log.kafka_transactions import TransactionalPublisher
 from slotcast.log.port import (
     Batch,
     CommitFailed,
@@ -53,7 +57,8 @@ class KafkaLog:
         self._closed = False
         ensure_topics(settings)
         self._reader = Reader(settings)
-        self._publisher = Publisher(settings)
+        self._publisher = _publisher(settings)
+        self._group: Any = None
         self._appender = Appender(settings)
         self._consumer, self._membership = join(settings)
 
@@ -69,6 +74,8 @@ class KafkaLog:
         if self._consumer.group_metadata().state is not MemberState.STABLE:
             timeout_ms = max(timeout_ms, JOIN_POLL_MS)
         found = self._fetch(timeout_ms, max_ticks)
+        # Taken now: it belongs to these records. Later it may be that of another generation.
+        self._group = self._consumer.group_metadata()
         gained, lost = self._membership.take()
         self._live -= lost
         batches = [
@@ -99,6 +106,8 @@ class KafkaLog:
     def committed(self, partition: int) -> Committed | None:
         """The group's committed position; waits for transactions that may still move it."""
         name = f"{self._settings.ticks}-{partition}"
+        if isinstance(self._publisher, TransactionalPublisher):
+            self._publisher.settle()  # what we may have left open decides first
         with kafka_errors(f"read the committed offset of {name}", self._settings):
             found = self._consumer.committed(
                 self._tp(partition), metadata=True, timeout_ms=ANSWER_TIMEOUT_MS
@@ -114,15 +123,27 @@ class KafkaLog:
         return self._reader.read(partition, start, stop)
 
     def publish(self, outbox: Outbox) -> None:
-        """Publish, then commit.
+        """Publish, then commit, or both in one transaction.
 
         1. Refuse what is not ours any more.
         2. Send everything, and wait until every record is acknowledged.
         3. Commit the offsets, so that they never outrun the forecasts.
         """
         self._check_owned(outbox)
-        self._publisher.send(outbox)
-        self._commit(outbox)
+        offsets = {
+            self._tp(partition): OffsetAndMetadata(int(at.offset), at.metadata, -1)
+            for partition, at in outbox.offsets.items()
+        }
+        if isinstance(self._publisher, TransactionalPublisher):
+            self._check_member()
+            try:
+                self._publisher.commit(outbox, offsets, self._group)
+            except InstanceFenced as error:
+                self._fenced = error
+                raise CommitFailed(str(error)) from error
+        else:
+            self._publisher.send(outbox)
+            self._commit(offsets)
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
@@ -163,13 +184,15 @@ class KafkaLog:
                 f"{self._settings.ticks}-{sorted(foreign)} are not ours any more: forget them"
             )
 
-    def _commit(self, outbox: Outbox) -> None:
-        if not outbox.offsets:
+    def _check_member(self) -> None:
+        """Brokers accept a generation of -1 unfenced: refuse it here."""
+        group = self._group
+        if group is None or group.state is not MemberState.STABLE or group.generation_id < 0:
+            raise CommitFailed(f"not a stable member of {self._settings.group}: recover and rejoin")
+
+    def _commit(self, offsets: dict[Any, Any]) -> None:
+        if not offsets:
             return
-        offsets = {
-            self._tp(partition): OffsetAndMetadata(int(at.offset), at.metadata, -1)
-            for partition, at in outbox.offsets.items()
-        }
         try:
             with kafka_errors("commit offsets", self._settings):
                 self._consumer.commit(offsets, timeout_ms=self._settings.delivery_timeout_ms)
@@ -211,3 +234,10 @@ class KafkaLog:
         self._membership.on_partitions_lost([self._tp(p) for p in held])
         self._live.clear()
         self._replaced = True
+
+
+def _publisher(settings: KafkaSettings) -> Publisher:
+    if settings.delivery == "at-least-once":
+        return Publisher(settings)
+    worker = settings.instance_id or secrets.token_hex(6)
+    return TransactionalPublisher(settings, f"{settings.group}.{settings.ticks}.{worker}")

@@ -15,6 +15,7 @@ from kafka.errors import (
     KafkaError,
     LogTruncationError,
     OffsetOutOfRangeError,
+    ProducerFencedError,
 )
 
 from slotcast.log.port import LogError, OffsetOutOfRange
@@ -26,7 +27,7 @@ ANSWER_TIMEOUT_MS = 5_000
 
 
 class InstanceFenced(LogError):
-    """Another worker runs under our instance id."""
+    """Another worker runs under our instance id, or has taken our transactional id."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
         raise OffsetOutOfRange(
             f"cannot {doing}: {error}; the log was trimmed, or made anew: see docs/recovery.md"
         ) from error
-    except FencedInstanceIdError as error:
+    except (FencedInstanceIdError, ProducerFencedError) as error:
         raise InstanceFenced(
             f"another worker of group {settings.group} runs with instance_id"
             f" {settings.instance_id!r}: give every worker its own"

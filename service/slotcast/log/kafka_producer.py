@@ -1,7 +1,7 @@
 """Sending to Kafka: all of an outbox, or one record, and nothing counts until it is acknowledged.
 
 A producer that failed once is thrown away: what it still holds may or may not arrive. This module
-neither commits offsets nor knows transactions.
+neither commits offsets nor knows transactions (`kafka_transactions` does).
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ class Publisher:
 
     def _open(self) -> Any:
         if self._producer is None:
-            self._producer = _producer(self._settings, LINGER_MS)
-            letters = self._producer.partitions_for(self._settings.dead_letters)
-            self._dead_letter_partitions = len(letters)
+            self._adopt(open_producer(self._settings, LINGER_MS))
         return self._producer
+
+    def _adopt(self, producer: Any) -> None:
+        letters = producer.partitions_for(self._settings.dead_letters)
+        self._producer, self._dead_letter_partitions = producer, len(letters)
 
     def _forecasts(self, producer: Any, columns: Iterable[Forecasts]) -> Iterator[Any]:
         topic, send = self._settings.forecasts, producer.send
@@ -139,7 +141,7 @@ class Appender:
             if self._closed:
                 raise LogError(f"cannot append to {self._settings.ticks}: the log is closed")
             if self._producer is None:
-                self._producer = _producer(self._settings, linger_ms=0)
+                self._producer = open_producer(self._settings, linger_ms=0)
             return self._producer
 
     def _discard(self) -> None:
@@ -155,7 +157,8 @@ def check_all(futures: Iterable[Any]) -> None:
             raise future.exception or KafkaError("a record was neither acknowledged nor refused")
 
 
-def _producer(settings: KafkaSettings, linger_ms: int) -> Any:
+def open_producer(settings: KafkaSettings, linger_ms: int, **transactions: Any) -> Any:
+    """An idempotent producer that waits for every replica, or an error, within its deadlines."""
     options = connection(settings)
     limit_ms = settings.delivery_timeout_ms
     options["request_timeout_ms"] = min(options["request_timeout_ms"], max(limit_ms // 2, 1))
@@ -171,6 +174,7 @@ def _producer(settings: KafkaSettings, linger_ms: int) -> Any:
             retry_backoff_ms=10,
             allow_auto_create_topics=False,
             metrics_enabled=False,
+            **transactions,
         )
 
 

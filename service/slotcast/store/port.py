@@ -5,7 +5,8 @@ Correctness never depends on it, only restart time does. Adapters: `memory` (tes
 
 Rules every adapter keeps (tests/contract/test_store.py runs them against each):
 - `claim` makes the caller the partition's only writer, whoever wrote before.
-- `write` is all or nothing, and refused (`StoreFenced`) unless the claim is the stored one.
+- `write` is all or nothing (Redis: per batch of at most 1,000 rows or 1 MB), and refused
+  (`StoreFenced`) unless the claim is the stored one.
 - A `write` that is executed twice (its reply was lost) has the effect of one, and succeeds.
 - What was written is never altered or expired by the store.
 """
