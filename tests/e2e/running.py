@@ -34,6 +34,7 @@ class Serving:
         prefix: str,
         schema: str,
         partitions: int,
+        delivery: str = "exactly-once",
     ) -> None:
         self.folder, self.partitions = folder, partitions
         self.config = folder / "slotcast.toml"
@@ -47,6 +48,7 @@ ticks = "{prefix}-ticks"
 forecasts = "{prefix}-forecasts"
 dead_letters = "{prefix}-dead"
 partitions = {partitions}
+delivery = "{delivery}"
 [store]
 redis_url = "{redis_url}"
 prefix = "{prefix}"

@@ -35,10 +35,12 @@ def serving(
 ) -> Iterator[Callable[[str, int], Serving]]:
     made: list[Serving] = []
 
-    def make(schema: str = PRICE, partitions: int = 1) -> Serving:
+    def make(schema: str = PRICE, partitions: int = 1, delivery: str = "exactly-once") -> Serving:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Serving(folder, kafka.bootstrap, redis_url, redis_prefix, schema, partitions))
+        made.append(
+            Serving(folder, kafka.bootstrap, redis_url, redis_prefix, schema, partitions, delivery)
+        )
         made[-1].start()
         return made[-1]
 
@@ -58,10 +60,13 @@ def market_ticks(count: int, partitions: int) -> list[list[Record]]:
     return found
 
 
-def test_kill_9_at_random_moments_does_not_show(serving: Callable[..., Serving]) -> None:
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_kill_9_at_random_moments_does_not_show(
+    serving: Callable[..., Serving], delivery: str
+) -> None:
     ticks = market_ticks(12_000, 2)
     expected, _ = reference(schema_of(PRICE), ticks)
-    worker, rng = serving(PRICE, 2), random.Random(4)
+    worker, rng = serving(PRICE, 2, delivery), random.Random(4)
     parts, fed = 24, [0, 0]
 
     for part in range(parts):
@@ -76,7 +81,10 @@ def test_kill_9_at_random_moments_does_not_show(serving: Callable[..., Serving])
     worker.wait_committed(fed)
 
     for partition in range(2):
-        found = by_identity(worker.forecasts(partition))
+        records = worker.forecasts(partition)
+        found = by_identity(records)
+        if delivery == "exactly-once":
+            assert len(records) == len(found)
         assert sorted(found) == [f.offset for f in expected[partition]]
         assert [found[f.offset] for f in expected[partition]] == [
             (f.key, f.value) for f in expected[partition]

@@ -21,7 +21,7 @@ NETWORKS: list[Cells] = [
     (("gru", 128),),
 ]
 BORDERS = (1, 2, EXACT - 1, EXACT, EXACT + 1, 2 * EXACT, CHUNK - 1, CHUNK, CHUNK + 1)
-SIZES = (*BORDERS, CHUNK + EXACT, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, MOST)
+SIZES = (*BORDERS, CHUNK + EXACT, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 4 * CHUNK + 1, MOST)
 sizes = st.sampled_from(SIZES) | st.integers(1, MOST)
 every_network = pytest.mark.parametrize(
     "cells", NETWORKS, ids=lambda cells: "-".join(f"{kind}{units}" for kind, units in cells)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from slotcast_models.columns import APPLIED_BEFORE, RESET, TICK, VALID, Columns, Published
+from slotcast_models.columns import APPLIED_BEFORE, RESET, TICK, VALID, Columns, chosen
 from slotcast_models.memory import NEVER, SHARE, TICKS, Memory, view
 from tests.streams import (
     LEVEL,
@@ -253,10 +253,6 @@ def test_intervals_widen_with_the_level_and_hold_their_order(log: Columns, steps
         assert np.isfinite(points).all()
         assert_ordered(lower, upper)
         assert (lower[:, 0] >= 0.0).all(), f"{MIXED.targets[0].name} is positive"
-
-
-def chosen(published: Published, entries: Any) -> Published:
-    return Published(*(column[entries] for column in published))
 
 
 def assert_finite(memory: Memory) -> None:
