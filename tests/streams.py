@@ -53,7 +53,7 @@ def columns(
     offset: ArrayLike | None = None,
 ) -> Columns:
     """Ticks of slot 0, one a second, at offsets 0, 1, 2 ..., unless told otherwise."""
-    values = np.asarray(value, np.float64)
+    values = np.array(value, np.float64, order="C")  # another order is compiled anew
     values = values.reshape(len(values), -1) if values.size else values.reshape(0, 1)
     n = len(values)
 
@@ -95,7 +95,7 @@ def run(
 ) -> Run:
     """Advance fresh rows (or `rows`, in place) by all ticks, cut into polls at `cuts`."""
     if rows is None:
-        rows, _ = stepper.allocate(slots)
+        rows, _ = stepper.allocate(max(slots, 2))  # one slot alone would be compiled anew
     memory, n = view(rows), len(ticks.slot)
     published = allocate_published(n, stepper.layout.targets, stepper.layout.levels)
     verdicts = np.zeros(n, np.int8)

@@ -158,7 +158,7 @@ def test_a_reset_row_is_a_fresh_row_but_for_the_log_s_own_marks() -> None:
 
     assert view(rows).counts[0, TICKS] == 0
     for name in set(Memory._fields) - {"counts", "share"}:
-        assert same_bits(rows[name], fresh[name]), name
+        assert same_bits(rows[name][:1], fresh[name]), name
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -184,7 +184,7 @@ def test_no_finite_tick_can_poison_a_row(
     log = columns(value, time_ns=np.tile(pauses, repeats).cumsum())
 
     told = run(eager(), log)
-    free = eager().free_run(told.rows, 5)
+    free = eager().free_run(told.rows[:1], 5)
 
     assert_finite(told.memory)
     assert_ordered(told.published.lower, told.published.upper)
