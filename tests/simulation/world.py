@@ -67,7 +67,7 @@ class Fuse:
 class Fused:
     """A log or a store whose I/O calls go through a fuse."""
 
-    def __init__(self, real: Any, fuse: Fuse, calls: Sequence[str]) -> None:
+    def __init__(self, real: Any, fuse: Any, calls: Sequence[str]) -> None:
         self._real, self._fuse, self._calls = real, fuse, calls
 
     def __getattr__(self, name: str) -> Any:
@@ -102,11 +102,14 @@ class World:
         slots: int = 8,
         max_poll_ticks: int = 7,
         snapshot_interval_s: float = 0.5,
-        fuse: Fuse | None = None,
+        fuse: Callable[..., Any] | None = None,
+        store_fuse: Callable[..., Any] | None = None,
+        takes_all: bool = True,
         **worker_settings: Any,
     ) -> Worker:
-        """A new worker; the one before it is dead."""
-        self.broker.assign(None, *range(self.partitions))
+        """A new worker; it takes all partitions from those before it, which are dead."""
+        if takes_all:
+            self.broker.assign(None, *range(self.partitions))
         settings = Settings(
             schema=SCHEMA,
             store=StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
@@ -115,7 +118,9 @@ class World:
         log: Any = MemoryLog(self.partitions, self.broker)
         store: Any = MemoryStore(self.store)
         if fuse is not None:
-            log, store = Fused(log, fuse, LOG_CALLS), Fused(store, fuse, STORE_CALLS)
+            log = Fused(log, fuse, LOG_CALLS)
+        if store_fuse or fuse:
+            store = Fused(store, store_fuse or fuse, STORE_CALLS)
         return build_worker(settings, log, store, Metrics(), self.clock)
 
     def run(self, **options: Any) -> Worker:
@@ -138,11 +143,16 @@ def drain(worker: Worker, world: World, most_turns: int = 3_000) -> None:
     """Turn until every record is committed and every partition is live."""
     for _ in range(most_turns):
         worker.turn()
-        if all(_is_done(world, p) for p in range(world.partitions)) and not any(
+        if is_drained(world) and not any(
             p.phase.value == "recovering" for p in worker.partitions.values()
         ):
             return
     raise AssertionError(f"not drained after {most_turns} turns")
+
+
+def is_drained(world: World) -> bool:
+    """Whether every record of every partition is committed."""
+    return all(_is_done(world, p) for p in range(world.partitions))
 
 
 def _is_done(world: World, partition: int) -> bool:
