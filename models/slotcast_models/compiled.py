@@ -36,7 +36,13 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     numba.config.CACHE_DIR = _cache_directory()  # type: ignore[attr-defined]  # set at run time
 
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "_nrt": False,
+    "forceinline": True,  # a call hands over every array of `Memory` by value: some 200 words
+}
 
 
 def compiled(function: Function) -> Function:

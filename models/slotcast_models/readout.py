@@ -78,7 +78,10 @@ def learn_readout(
         gain[i] /= root
     for i in range(size):
         for k in range(size):
-            cov[i, k] = (cov[i, k] - gain[i] * gain[k]) / forgetting
+            cov[i, k] -= gain[i] * gain[k]
+    every = cov.reshape(size * size)  # one long loop: divisions are dear, and short rows waste them
+    for i in range(size * size):
+        every[i] /= forgetting
 
 
 @compiled
