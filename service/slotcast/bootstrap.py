@@ -33,6 +33,7 @@ from slotcast.store.sqlite import SqliteStore
 from slotcast.ticks import TickParser
 from slotcast.worker import Parts, Worker
 from slotcast_models.bundle import Bundle
+from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.step import numerics
 
 log = logging.getLogger("slotcast")
@@ -41,6 +42,14 @@ log = logging.getLogger("slotcast")
 def load_bundle(settings: Settings) -> Bundle:
     """The configured bundle, bound to the configured schema. Raises BundleError."""
     return Bundle.load(settings.bundle.path).bind(settings.tick_schema)
+
+
+def prepare(settings: Settings) -> None:
+    """Check the bundle and compile the predictor (some 15 s, then cached). Raises BundleError.
+
+    Before a worker joins its group: a member that compiles does not poll, and is thrown out.
+    """
+    warm_up(Predictor(load_bundle(settings)))
 
 
 def build_worker(
@@ -131,6 +140,7 @@ class Service:
 
 def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[Service, SqliteLog]:
     """A service on one SQLite file in `directory`: exactly once, no broker. Raises LogError."""
+    prepare(settings)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "slotcast.db"
     embedded_log = SqliteLog(path, partitions=partitions)
@@ -142,6 +152,7 @@ def real(settings: Settings) -> Service:
     from slotcast.log.kafka import KafkaLog
     from slotcast.store.redis import RedisStore
 
+    prepare(settings)
     kafka_log: Any = KafkaLog(settings.kafka)
     store = RedisStore(
         settings.store.redis_url.get_secret_value(),

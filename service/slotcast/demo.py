@@ -7,8 +7,11 @@ shows forecasts, actuals and skill while REST, metrics and the live page are ser
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -34,7 +37,9 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
     console = Console()
     begun = time.monotonic()
     try:
-        service, log = embedded(settings, directory)
+        preparing = "preparing the predictor (the first time it is compiled: some 15 s)"
+        with console.status(preparing), _quiet_stderr():  # LiteRT greets there
+            service, log = embedded(settings, directory)
         service.start()
     except (LogError, StoreError, BundleError, OSError) as error:
         console.print(f"[red]slotcast: {error}[/red]")
@@ -59,6 +64,18 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
         console.print(f"[red]slotcast: {service.worker.failure}[/red]")
         return 1
     return 0
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _lag(service: Service, log: FeedLog) -> int:

@@ -74,10 +74,12 @@ def summary_lines(readings: Readings, feed: Feed, seconds: float, directory: Pat
         f"{summary.ticks:,} ticks in, {summary.forecasts:,} forecasts out, {summary.rejects:,} "
         f"dead letters, {summary.repeats:,} repeats in {seconds:.1f} s ({rate:,.0f}/s); {going}"
     )
-    skill = (
-        f"median skill {_share(summary.skill)} over instruments with 100 scored ticks and more, "
-        f"{_share(summary.coverage)} of the actuals inside the 90 % interval"
-    )
+    skill = "no skill yet: it is told of instruments with 100 scored ticks and more"
+    if summary.skill is not None:
+        skill = (
+            f"median skill {_share(summary.skill)} over instruments with 100 scored ticks and "
+            f"more, {_share(summary.coverage)} of the actuals inside the 90 % interval"
+        )
     return [
         came,
         skill,
