@@ -7,7 +7,8 @@ Format: docs/records.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from slotcast.ticks import external_times
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import Published
+from slotcast_models.columns import Published, chosen
+
+BLOCK_TICKS = 256
+"""Records are made in blocks of this many, so that their numbers stay in the processor's cache."""
 
 
 class TargetForecast(msgspec.Struct, gc=False):
@@ -65,11 +69,15 @@ class ForecastEncoder:
     """Encoder for one bound bundle on this machine."""
 
     def __init__(self, bundle: Bundle, numerics: str) -> None:
-        self._unit = bundle.schema.time_unit
-        self._targets = [q.name for q in bundle.schema.targets]
-        self._levels = bundle.manifest.rules.levels
-        self._model = Model(bundle.identity, numerics)
-        self._encode = msgspec.json.Encoder().encode
+        schema = bundle.schema
+        self._unit = schema.time_unit
+        self._encode = encode = msgspec.json.Encoder().encode
+        # What is the same in every record is encoded once.
+        self._levels: Any = msgspec.Raw(encode(bundle.manifest.rules.levels))
+        self._model: Any = msgspec.Raw(encode(Model(bundle.identity, numerics)))
+        names = {f"t{j}": target.name for j, target in enumerate(schema.targets)}
+        fields = [(field, TargetForecast) for field in names]
+        self._targets: Any = msgspec.defstruct("Targets", fields, rename=names, gc=False)
 
     def encode(
         self,
@@ -81,52 +89,61 @@ class ForecastEncoder:
         published: Published,
     ) -> list[bytes]:
         """One record per tick; all arguments have the same length n, `published` included."""
-        parts = [
-            self._target_parts(value, published, j, name) for j, name in enumerate(self._targets)
-        ]
+        records: list[bytes] = []
+        for first in range(0, len(names), BLOCK_TICKS):
+            block = slice(first, first + BLOCK_TICKS)
+            part = names[block], time_ns[block], offsets[block], value[block]
+            records += self._encode_block(partition, *part, chosen(published, block))
+        return records
+
+    def _encode_block(
+        self,
+        partition: int,
+        names: Sequence[str],
+        time_ns: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        value: NDArray[np.float64],
+        published: Published,
+    ) -> list[bytes]:
         encode, levels, model = self._encode, self._levels, self._model
+        columns = zip(
+            names,
+            external_times(time_ns, self._unit),
+            map(
+                self._targets,
+                *(_of_target(j, value, published) for j in range(published.point.shape[1])),
+            ),
+            offsets.tolist(),
+            published.origin.tolist(),
+            published.ticks.tolist(),
+            strict=True,
+        )
         return [
             encode(
                 ForecastRecord(
                     instrument,
                     ts,
-                    dict(targets),
+                    targets,
                     levels,
                     TickPosition(partition, offset, origin, ticks),
                     model,
                 )
             )
-            for instrument, ts, offset, origin, ticks, *targets in zip(
-                names,
-                external_times(time_ns, self._unit),
-                offsets.tolist(),
-                published.origin.tolist(),
-                published.ticks.tolist(),
-                *parts,
-                strict=True,
-            )
+            for instrument, ts, targets, offset, origin, ticks in columns
         ]
 
-    def _target_parts(
-        self, value: NDArray[np.float64], published: Published, j: int, name: str
-    ) -> list[tuple[str, TargetForecast]]:
-        naive = value[:, j].tolist()
-        skill = published.skill[:, j]
-        columns = zip(
-            naive,
-            published.point[:, j].tolist(),
-            published.lower[:, j].tolist(),
-            published.upper[:, j].tolist(),
-            published.model[:, j].tolist(),
-            skill.tolist(),
-            strict=True,
-        )
-        return [
-            (
-                name,
-                TargetForecast(
-                    v, p, v, low, high, "model" if m else "persistence", None if s != s else s
-                ),
-            )
-            for v, p, low, high, m, s in columns
-        ]
+
+def _of_target(
+    j: int, value: NDArray[np.float64], published: Published
+) -> Iterator[TargetForecast]:
+    naive = value[:, j].tolist()
+    return map(
+        TargetForecast,
+        naive,
+        published.point[:, j].tolist(),
+        naive,
+        published.lower[:, j].tolist(),
+        published.upper[:, j].tolist(),
+        np.where(published.model[:, j], "model", "persistence").tolist(),
+        published.skill[:, j].tolist(),  # msgspec writes NaN as null
+    )
