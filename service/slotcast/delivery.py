@@ -76,35 +76,43 @@ class Delivery:
     ) -> tuple[Partition, int, int]:
         parsed, batch = stepped.parsed, stepped.parsed.batch
         if len(stepped.ticked):
-            outbox.forecasts.append(self._forecasts(stepped))
-        rejects = sorted([*parsed.rejects, *stepped.late], key=lambda reject: reject.place)
-        outbox.dead_letters += [dead_letter(batch, reject) for reject in rejects]
+            outbox.forecasts.append(forecasts_of(stepped, self._encoder))
+        outbox.dead_letters += dead_letters_of(stepped)
         offset = int(batch.offsets[-1]) + 1
         partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
         note = self._recovery.note(partition).text()
         outbox.offsets[partition.number] = Committed(offset, note)
         return partition, offset, max([partition.reset_all, *parsed.reset_all])
 
-    def _forecasts(self, stepped: Stepped) -> Forecasts:
-        parsed, ticked = stepped.parsed, stepped.ticked
-        names = parsed.names
-        if len(ticked) < len(names):
-            names = [names[i] for i in ticked.tolist()]
-        values = self._encoder.encode(
-            parsed.batch.partition,
-            names,
-            parsed.time_ns[ticked],
-            parsed.offset[ticked],
-            parsed.value[ticked],
-            chosen(stepped.published, ticked),
-        )
-        return Forecasts(
-            partition=parsed.batch.partition,
-            offsets=parsed.offset[ticked].tolist(),
-            timestamps_ms=parsed.batch.timestamps_ms[parsed.place[ticked]].tolist(),
-            keys=[name.encode() for name in names],
-            values=values,
-        )
+
+def forecasts_of(stepped: Stepped, encoder: ForecastEncoder) -> Forecasts:
+    """The forecasts of a stepped batch, in tick order."""
+    parsed, ticked = stepped.parsed, stepped.ticked
+    names = parsed.names
+    if len(ticked) < len(names):
+        names = [names[i] for i in ticked.tolist()]
+    values = encoder.encode(
+        parsed.batch.partition,
+        names,
+        parsed.time_ns[ticked],
+        parsed.offset[ticked],
+        parsed.value[ticked],
+        chosen(stepped.published, ticked),
+    )
+    return Forecasts(
+        partition=parsed.batch.partition,
+        offsets=parsed.offset[ticked].tolist(),
+        timestamps_ms=parsed.batch.timestamps_ms[parsed.place[ticked]].tolist(),
+        keys=[name.encode() for name in names],
+        values=values,
+    )
+
+
+def dead_letters_of(stepped: Stepped) -> list[DeadLetter]:
+    """The dead letters of a stepped batch, in log order."""
+    rejects = [*stepped.parsed.rejects, *stepped.late]
+    rejects.sort(key=lambda reject: reject.place)
+    return [dead_letter(stepped.parsed.batch, reject) for reject in rejects]
 
 
 def dead_letter(batch: Batch, reject: Reject) -> DeadLetter:
