@@ -109,6 +109,15 @@ class Predictor:
     def _step_network(self, ticks: int) -> None:
         self._program.step(ticks * self._rows)
 
+    def pending(self, rows: NDArray[np.void]) -> Published:
+        """The forecasts that these rows [n] stand at, as they were published."""
+        n = len(rows)
+        memory = view(np.concatenate([rows, rows[:1]]))  # one slot alone would be compiled anew
+        published = allocate_published(n, self.layout.targets, self.layout.levels)
+        for i in range(n):
+            restate(memory, i, i, self.plan, published)
+        return published
+
     def free_run(
         self, row: NDArray[np.void], steps: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

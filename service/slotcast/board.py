@@ -19,11 +19,19 @@ from slotcast.engine import Engine, Stepped
 from slotcast.ticks import external_times
 from slotcast.views import InstrumentView, TargetView
 from slotcast_models.bundle import Bundle
+from slotcast_models.columns import RESET, Published, chosen
 from slotcast_models.memory import (
+    APPLIED,
+    ORIGIN,
     SCORED,
     SQUARED_ERROR,
     SQUARED_NAIVE,
+    TICKS,
+    TIME,
+    VALUE,
+    view,
 )
+from slotcast_models.predictor import Predictor
 
 RECENT = 48
 """Values per target kept for sparklines: the last one of each commit in which it ticked."""
@@ -96,6 +104,8 @@ class Board:
         with self._lock:
             self._version += 1
             for stepped in cycle.stepped:
+                if stepped.resets or stepped.parsed.reset_all:
+                    self._hide_reset(stepped)
                 if len(stepped.ticked):
                     self._update_partition(stepped, engine)
 
@@ -108,7 +118,6 @@ class Board:
             self._slot[place] = slot
         c, published = self._entries.columns, stepped.published
         targets = len(self._names)
-        target = engine.memory.target[slots]
         c["time_ns"][at], c["offset"][at] = parsed.time_ns[last], parsed.offset[last]
         c["origin"][at], c["ticks"][at] = published.origin[last], published.ticks[last]
         c["scored"][at] = engine.memory.counts[slots, SCORED]
@@ -117,15 +126,64 @@ class Board:
         expected = np.where(previous[:, None] >= 0, published.point[previous], c["point"][at])
         expected[published.ticks[last] == 1] = np.nan
         c["expected"][at] = expected
-        c["point"][at], c["model"][at] = published.point[last], published.model[last]
-        c["lower"][at] = published.lower[last, :, self._level]
-        c["upper"][at] = published.upper[last, :, self._level]
-        c["skill"][at] = published.skill[last]
-        c["squared_error"][at] = target[:, :, SQUARED_ERROR]
-        c["squared_naive"][at] = target[:, :, SQUARED_NAIVE]
-        c["covered"][at] = engine.memory.covered[slots, :, self._level]
+        self._publish_columns(
+            at, chosen(published, last), engine.memory.target[slots], engine.memory.covered[slots]
+        )
         c["recent"][at, c["recorded"][at] % RECENT] = c["value"][at]
         c["recorded"][at] += 1
+
+    def _hide_reset(self, stepped: Stepped) -> None:
+        """Whoever was reset is not shown until it ticks again."""
+        parsed = stepped.parsed
+        partition = parsed.batch.partition
+        if parsed.reset_all:
+            keys = [key for key in self._keys if key[0] == partition]
+        else:
+            resets = np.flatnonzero(parsed.kind == RESET).tolist()
+            keys = [(partition, parsed.names[i]) for i in resets]
+        places = [self._place[key] for key in keys if key in self._place]
+        self._entries.columns["ticks"][places] = 0
+        self._entries.columns["recorded"][places] = 0
+
+    def restore(
+        self,
+        partition: int,
+        entries: Sequence[tuple[str, int | None, NDArray[np.void]]],
+        predictor: Predictor,
+    ) -> None:
+        """Take in (instrument, slot or None, row) of a partition that went live."""
+        if not entries:
+            return
+        rows = np.array([row for _, _, row in entries])
+        memory, targets, published = view(rows), len(self._names), predictor.pending(rows)
+        with self._lock:
+            self._version += 1
+            at = np.array([self._entry(partition, name) for name, _, _ in entries], np.int64)
+            for place, (_, slot, _) in zip(at.tolist(), entries, strict=True):
+                self._slot[place] = slot
+            c, counts, target = self._entries.columns, memory.counts, memory.target
+            c["time_ns"][at], c["offset"][at] = counts[:, TIME], counts[:, APPLIED]
+            c["origin"][at], c["ticks"][at] = counts[:, ORIGIN], counts[:, TICKS]
+            c["scored"][at], c["version"][at] = counts[:, SCORED], self._version
+            c["value"][at] = memory.quantity[:, :targets, VALUE]
+            c["expected"][at], c["recorded"][at] = np.nan, 0
+            self._publish_columns(at, published, target, memory.covered)
+
+    def _publish_columns(
+        self,
+        at: NDArray[np.int64],
+        published: Published,
+        target: NDArray[np.float64],
+        covered: NDArray[np.int64],
+    ) -> None:
+        c = self._entries.columns
+        c["point"][at], c["model"][at] = published.point, published.model
+        c["lower"][at] = published.lower[:, :, self._level]
+        c["upper"][at] = published.upper[:, :, self._level]
+        c["skill"][at] = published.skill
+        c["squared_error"][at] = target[:, :, SQUARED_ERROR]
+        c["squared_naive"][at] = target[:, :, SQUARED_NAIVE]
+        c["covered"][at] = covered[:, :, self._level]
 
     def _entry(self, partition: int, name: str) -> int:
         place = self._place.get((partition, name))
@@ -149,10 +207,11 @@ class Board:
         """The instrument's view; the latest, if it has ticked in several partitions."""
         with self._lock:
             places = self._by_name.get(name, [])
-            if not places:
+            c = self._entries.columns
+            shown = [place for place in places if c["ticks"][place]]
+            if not shown:
                 return None
-            offsets = self._entries.columns["version"]
-            return self._view(max(places, key=lambda place: int(offsets[place])))
+            return self._view(max(shown, key=lambda place: int(c["version"][place])))
 
     def page(self, search: str, offset: int, limit: int) -> tuple[list[InstrumentView], int]:
         """Views of matching instruments in name order, and how many match."""
@@ -160,15 +219,19 @@ class Board:
             if self._sorted is None:
                 self._sorted = sorted(self._by_name)
             wanted = search.casefold()
-            names = [n for n in self._sorted if wanted in n.casefold()] if wanted else self._sorted
-            chosen = names[offset : offset + limit]
-            return [self._view(place) for n in chosen for place in self._by_name[n]], len(names)
+            ticks = self._entries.columns["ticks"]
+            names = [
+                n for n in self._sorted
+                if wanted in n.casefold() and any(ticks[place] for place in self._by_name[n])
+            ]  # fmt: skip
+            places = [p for n in names[offset : offset + limit] for p in self._by_name[n]]
+            return [self._view(place) for place in places if ticks[place]], len(names)
 
     def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
         """Views of the instruments that ticked after `version`, and the present version."""
         with self._lock:
-            size = self._entries.size
-            places = np.flatnonzero(self._entries.columns["version"][:size] > version)
+            c, size = self._entries.columns, self._entries.size
+            places = np.flatnonzero((c["version"][:size] > version) & (c["ticks"][:size] > 0))
             return self._version, [self._view(place) for place in places.tolist()]
 
     def pooled(self) -> tuple[float | None, float | None]:

@@ -17,31 +17,38 @@ import slotcast
 from slotcast.api.app import create_app
 from slotcast.api.server import ApiServer
 from slotcast.board import Board
+from slotcast.controls import UnknownControl
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
-from slotcast.log.port import Log
+from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
 from slotcast.readings import ServiceReadings
-from slotcast.recovery import Recovery
+from slotcast.recovery import Recovery, RecoveryImpossible
 from slotcast.residence import Residence
 from slotcast.settings import Settings
 from slotcast.snapshots import Snapshots
-from slotcast.store.port import Store
+from slotcast.store.port import Store, StoreError
 from slotcast.store.sqlite import SqliteStore
 from slotcast.ticks import TickParser
 from slotcast.worker import Parts, Worker
 from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor, warm_up
+from slotcast_models.schema import TickSchema
 from slotcast_models.step import numerics
 
 log = logging.getLogger("slotcast")
 
+EXPECTED = (LogError, StoreError, RecoveryImpossible, UnknownControl)
+"""What can stop a worker without a bug in it; the message says what to do."""
+
 
 def load_bundle(settings: Settings) -> Bundle:
-    """The configured bundle, bound to the configured schema. Raises BundleError."""
-    return Bundle.load(settings.bundle.path).bind(settings.tick_schema)
+    """The configured bundle, bound to the configured schema, else its own. Raises BundleError."""
+    bundle = Bundle.load(settings.bundle.path)
+    own = bundle.manifest.tick_schema or TickSchema.default()
+    return bundle.bind(settings.tick_schema or own)
 
 
 def prepare(settings: Settings) -> None:
@@ -114,8 +121,10 @@ class Service:
     def _run(self) -> None:
         try:
             self.worker.run()
+        except EXPECTED as error:
+            log.error("the worker has stopped: %s", error)
         except Exception:
-            log.exception("the worker has stopped")
+            log.exception("the worker has stopped on an error of ours")
 
     @property
     def running(self) -> bool:

@@ -25,7 +25,6 @@ bundle_app = typer.Typer(help="Look at bundles: network, step program and manife
 app.add_typer(bundle_app, name="bundle")
 
 Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
-Data = Annotated[Path, typer.Option(help="Directory of the embedded log and store.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file; environment variables override it.")
 ]
@@ -47,6 +46,11 @@ def _log_to_stderr(verbose: bool) -> None:
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # complains of a busy machine
 
 
+def _hush_the_client() -> None:
+    """Our own message names the broker that does not answer; the client's would bury it."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
 def until_interrupted() -> threading.Event:
     """An event that is set by Ctrl-C or a polite kill."""
     stop = threading.Event()
@@ -62,7 +66,9 @@ def demo(
     rate: Annotated[float, typer.Option(help="Ticks per second; 0 = as fast as possible.")] = 4_000,
     instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
     slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
-    data: Data = Path("data/demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Directory of log and store; data/demo-INSTRUMENTS if none.")
+    ] = None,
 ) -> None:
     """Forecast a simulated market, with nothing else installed. Goes on where it last stopped.
 
@@ -73,7 +79,8 @@ def demo(
     from slotcast.run_settings import market_settings
 
     settings, feed = market_settings(port, slots), MarketFeed(instruments, ticks, rate)
-    raise typer.Exit(run_embedded(settings, data, feed, until_interrupted()))
+    directory = data or Path("data") / f"demo-{instruments}"
+    raise typer.Exit(run_embedded(settings, directory, feed, until_interrupted()))
 
 
 @app.command()
@@ -173,12 +180,15 @@ def produce(
     from slotcast.files import FileError
     from slotcast.log.port import LogError
     from slotcast.produce import produce_file
-    from slotcast.run_settings import column_map
+    from slotcast.run_settings import column_map, named_as
     from slotcast.settings import Settings
 
+    _hush_the_client()
     try:
         settings = Settings.load(config)
         columns = column_map(file, instrument, name, time, time_unit, value, sequence)
+        if settings.tick_schema is not None:
+            columns = named_as(columns, settings.tick_schema)
         target = topic or settings.kafka.ticks
         produce_file(settings.kafka, target, file, columns, speed, until_interrupted())
     except (FileError, FileNotFoundError, ValueError, LogError) as error:
@@ -203,6 +213,7 @@ def simulate(
     from slotcast.produce import produce_market
     from slotcast.settings import Settings
 
+    _hush_the_client()
     try:
         settings = Settings.load(config)
         target = topic or settings.kafka.ticks
@@ -237,11 +248,13 @@ def bundle_show(
     from slotcast.bundle_facts import facts, print_facts
     from slotcast.settings import Settings
     from slotcast_models.bundle import Bundle, BundleError
+    from slotcast_models.schema import TickSchema
 
     try:
         settings = Settings.load(config)
         bundle = Bundle.load(path or settings.bundle.path)
-        found = facts(bundle.bind(bundle.manifest.tick_schema or settings.tick_schema))
+        own = bundle.manifest.tick_schema or TickSchema.default()
+        found = facts(bundle.bind(settings.tick_schema or own))
     except (BundleError, ValueError, FileNotFoundError) as error:
         fail(error)
     if as_json:

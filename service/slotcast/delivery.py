@@ -118,8 +118,8 @@ def dead_letters_of(stepped: Stepped) -> list[DeadLetter]:
 def dead_letter(batch: Batch, reject: Reject) -> DeadLetter:
     """The dead letter of a rejected record, with its original bytes (at most the first 64 KiB)."""
     value, place = batch.values[reject.place], reject.place
-    if value is None and batch.controls is not None:
-        value = batch.controls[place]
+    if not value and batch.controls is not None:
+        value = batch.controls[place] or value
     original = value or b""
     return DeadLetter(
         partition=batch.partition,

@@ -102,7 +102,9 @@ class Metrics:
             registry=r,
         )
         self.skill = Gauge(
-            "slotcast_skill", "1 - squared error / that of persistence, live slots.", registry=r
+            "slotcast_skill",
+            "Median over instruments of 1 - squared error / that of persistence.",
+            registry=r,
         )
         self.coverage = Gauge(
             "slotcast_coverage", "Share of ticks inside the interval.", ["level"], registry=r

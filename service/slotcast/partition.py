@@ -25,17 +25,19 @@ MOVES = {
 }
 
 
-class CommitNote(msgspec.Struct, frozen=True):
+class CommitNote(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stands beside a committed offset: enough to check that recovery came out right.
 
     `fingerprint` is the sum modulo 2^64, over all rows, of a hash chained over that instrument's
-    forecasts; it depends neither on order nor on polls.
+    forecasts; it depends neither on order nor on polls. `owner` tells the next owner whose open
+    transaction to end; empty where the log has none.
     """
 
     origin: int
     fingerprint: int
     bundle: str
     numerics: str
+    owner: str = ""
 
     def text(self) -> str:
         """As committed."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from slotcast.controls import RESET_ALL, encode_control
 from slotcast.log.port import AppendForbidden, LogError, Receipt
 from slotcast.partition import Partition, Phase
-from slotcast.snapshot import decode_row
 from slotcast.ticks import external_times
 from slotcast.views import (
     FreeRun,
@@ -32,8 +31,6 @@ from slotcast.views import (
     TargetView,
 )
 from slotcast.worker import Worker
-from slotcast_models.columns import allocate_published
-from slotcast_models.fold import restate
 from slotcast_models.memory import APPLIED, ORIGIN, SCORED, TICKS, TIME, VALUE, view
 from slotcast_models.predictor import Predictor
 
@@ -50,6 +47,7 @@ class ServiceReadings:
         self._lag_ready_ticks = lag_ready_ticks
         self._predictor: Predictor | None = None
         self._predicting = threading.Lock()
+        worker.parts.metrics.ready.set_function(lambda: float(self.readiness().ready))
 
     def readiness(self) -> Readiness:
         """Ready when every owned partition is live and close enough to the end of the log."""
@@ -71,7 +69,6 @@ class ServiceReadings:
                     f"partition {partition.partition} is {lag} records behind, more than "
                     f"worker.lag_ready_ticks = {self._lag_ready_ticks}"
                 )
-        worker.parts.metrics.ready.set(0 if reasons else 1)
         return Readiness(not reasons, tuple(reasons))
 
     def summary(self) -> Summary:
@@ -105,7 +102,9 @@ class ServiceReadings:
         if found is not None:
             return found
         row = self._row(name)
-        return None if row is None else self._view_of_row(name, *row)
+        if row is None or view(row[2]).counts[0, TICKS] == 0:
+            return None
+        return self._view_of_row(name, *row)
 
     def free_run(self, name: str, steps: int) -> FreeRun | None:
         """A free run on a copy of the memory, in the caller's thread."""
@@ -154,21 +153,15 @@ class ServiceReadings:
     def _stored_row(
         self, partition: Partition, name: str
     ) -> tuple[int, int | None, NDArray[np.void]] | None:
-        data = self._worker.parts.snapshots.store.rows(partition.number, [name])[0]
-        if data is None:
-            return None
-        row = decode_row(name, data, self._worker.parts.engine.rows.dtype)
-        if int(view(row).counts[0, APPLIED]) < partition.reset_all:
-            return None
-        return partition.number, None, row
+        found = self._worker.parts.residence.peek(partition, [name])
+        return (partition.number, None, found[0][1]) if found else None
 
     def _view_of_row(
         self, name: str, partition: int, slot: int | None, row: NDArray[np.void]
     ) -> InstrumentView:
-        memory, plan = view(row), self._worker.parts.engine.predictor.plan
-        count, targets = memory.counts[0], self._bundle.schema.targets
-        published = allocate_published(1, len(targets), memory.bounds.shape[3])
-        restate(memory, 0, 0, plan, published)
+        memory, targets = view(row), self._bundle.schema.targets
+        count = memory.counts[0]
+        published = self._worker.parts.engine.predictor.pending(row)
         shown = self._bundle.manifest.rules.levels.index(self._board.level)
         scored = int(count[SCORED])
         views = [

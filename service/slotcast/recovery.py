@@ -93,7 +93,8 @@ class Recovery:
         if note is not None and note.bundle != own:
             raise RecoveryImpossible(
                 f"partition {partition.number} was stepped with bundle {note.bundle}, this worker "
-                f"has {own}: start with that bundle and schema, or use another group"
+                f"has {own}: start with that bundle and schema, or use another kafka.group "
+                "(embedded: another --data)"
             )
 
     def _restore(
@@ -173,7 +174,7 @@ class Recovery:
         if partition.committed > end:
             raise RecoveryImpossible(
                 f"partition {partition.number}: committed offset {partition.committed} is beyond "
-                f"the end {end} of the log: was the topic created again? Use another group"
+                f"the end {end} of the log: was the topic created again? Use another kafka.group"
             )
         if first <= min(partition.watermark, partition.committed):
             return False

@@ -93,6 +93,24 @@ class Residence:
             void_row(row, partition.reset_all, self._engine.predictor.plan)
         return row
 
+    def peek(
+        self, partition: Partition, names: Sequence[str]
+    ) -> list[tuple[str, NDArray[np.void]]]:
+        """Rows of paged-out instruments for readers; they stay where they are.
+
+        Raises StoreError, SnapshotDamaged. Rows that a reset-all made void are left out.
+        """
+        found = self._store.rows(partition.number, names) if names else []
+        rows = [
+            (name, decode_row(name, data, self._engine.rows.dtype))
+            for name, data in zip(names, found, strict=True)
+            if data is not None
+        ]
+        return [
+            (name, row) for name, row in rows
+            if int(view(row).counts[0, APPLIED]) >= partition.reset_all
+        ]  # fmt: skip
+
     def write(self, partition: Partition, slots: Iterable[int]) -> None:
         """Write these rows of one partition, in fenced batches. Raises StoreError."""
         engine, slots = self._engine, list(slots)

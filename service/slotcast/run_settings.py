@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -69,4 +70,14 @@ def column_map(
         sequence=sequence or guess.sequence,
         header=guess.header,
         delimiter=guess.delimiter,
+    )
+
+
+def named_as(columns: ColumnMap, schema: TickSchema) -> ColumnMap:
+    """The same columns, written under the field names of a schema."""
+    return replace(
+        columns,
+        instrument_field=schema.instrument,
+        time_field=schema.time,
+        sequence_field=schema.sequence or columns.sequence_field,
     )

@@ -96,7 +96,11 @@ class Settings(BaseSettings):
     """All settings. `Settings.load(path)` reads the file and the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SLOTCAST_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="SLOTCAST_",
+        env_prefix_target="all",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -104,8 +108,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
     bundle: BundleSettings = BundleSettings()
-    tick_schema: TickSchema = Field(
-        default_factory=TickSchema.default, alias="schema", description="What a tick looks like."
+    tick_schema: TickSchema | None = Field(
+        None, alias="schema", description="What a tick looks like; none = the bundle's, or a price."
     )
 
     @classmethod

@@ -43,7 +43,7 @@ class Snapshots:
         interval_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self._engine, self._residence, self.store = engine, residence, store
+        self._engine, self._residence, self._store = engine, residence, store
         self._numerics, self._interval_s, self._clock = numerics, interval_s, clock
         self._rounds: dict[int, Round] = {}
         self._due: dict[int, float] = {}
@@ -94,8 +94,8 @@ class Snapshots:
 
     def _claim(self, partition: Partition) -> None:
         """The store was away when the partition was recovered: begin a new snapshot in it."""
-        self.store.clear(partition.number)
-        partition.claim = self.store.claim(partition.number, secrets.token_hex(8))
+        self._store.clear(partition.number)
+        partition.claim = self._store.claim(partition.number, secrets.token_hex(8))
         partition.index.clear()
         self._engine.dirty[self._engine.residents(partition.number)] = True
 

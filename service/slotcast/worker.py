@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -39,6 +40,8 @@ CAUSES = ("gained", "CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnav
 """Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
 ENDS_INTERVAL_S = 1.0
+RESTORED = 2_000
+"""Paged-out instruments per partition that readers see before they tick again."""
 Answer = TypeVar("Answer")
 
 
@@ -74,7 +77,7 @@ class Worker:
             parts.metrics.rejects.labels(reason)
         for cause in CAUSES:
             parts.metrics.recoveries.labels(cause)
-        self._view_due = self._ends_due = 0.0
+        self._view_due = self._ends_due = self._committed_at = 0.0
         self._ends: dict[int, int] = {}
         self._paged = (0, 0)
         self.views: tuple[PartitionView, ...] = ()
@@ -100,6 +103,7 @@ class Worker:
     def turn(self) -> Cycle | None:
         """One turn; the cycle it committed, if any."""
         parts = self.parts
+        self._space_commits()
         recovering = bool(self._recoveries)
         timeout_ms = 0 if recovering else parts.settings.poll_timeout_ms
         poll = parts.log.poll(timeout_ms, parts.settings.max_poll_ticks)
@@ -110,6 +114,12 @@ class Worker:
         self._maintain(idle=cycle is None)
         self._answer_questions()
         return cycle
+
+    def _space_commits(self) -> None:
+        """Let `commit_interval_ms` pass between commits; 0, the default, never waits."""
+        interval_s = self.parts.settings.commit_interval_ms / 1e3
+        if interval_s:
+            self._stop.wait(max(0.0, self._committed_at + interval_s - self.parts.clock()))
 
     def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
         """Have `question` run by the worker's thread between cycles; any thread."""
@@ -155,6 +165,7 @@ class Worker:
             for number in numbers:
                 self._begin_recovery(number, type(error).__name__)
             return None
+        self._committed_at = self.parts.clock()
         self.parts.board.update(cycle, self.parts.engine)
         self._observe(cycle)
         return cycle
@@ -166,8 +177,8 @@ class Worker:
     def _recover_slice(self) -> None:
         """Up to 200 ms of silent replay, so that live partitions are served in between."""
         begun = self.parts.clock()
-        for number in list(self._recoveries):
-            while number in self._recoveries:
+        while self._recoveries:
+            for number in list(self._recoveries):
                 if self.parts.clock() - begun > RECOVERY_SLICE_S:
                     return
                 try:
@@ -175,10 +186,25 @@ class Worker:
                 except StopIteration:
                     del self._recoveries[number]
                     log.info("partition %d is live", number)
+                    self._restore_board(self.partitions[number])
                 except (CommitFailed, StoreError) as error:
                     log.warning("recovery of partition %d begins again: %s", number, error)
                     self._begin_recovery(number, type(error).__name__)
                     return
+
+    def _restore_board(self, partition: Partition) -> None:
+        """Show readers what memory knows, without waiting for the next ticks."""
+        engine, number = self.parts.engine, partition.number
+        here = engine.slots.of_partition(number)
+        shown = [(name, slot, engine.rows[slot]) for name, slot in here.items()]
+        away = islice((name for name in partition.index if name not in here), RESTORED)
+        try:
+            found = self.parts.residence.peek(partition, list(away))
+        except (StoreError, SnapshotDamaged) as error:
+            log.warning("partition %d: the board begins empty: %s", number, error)
+            found = []
+        entries = [*shown, *((name, None, row[0]) for name, row in found)]
+        self.parts.board.restore(number, entries, engine.predictor)
 
     def _maintain(self, *, idle: bool) -> None:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""

@@ -100,6 +100,8 @@ class MemoryBroker:
 class MemoryLog:
     """A member of the group; owns what no other member owns at its start."""
 
+    owner = ""
+
     def __init__(self, partitions: int = 1, broker: MemoryBroker | None = None) -> None:
         self.broker = broker or MemoryBroker(partitions)
         self._live: dict[int, int] = {}

@@ -30,6 +30,14 @@ class CommitFailed(LogError):
     """A publish failed or its outcome is unknown: forget the partitions and recover them."""
 
 
+class NotYet(CommitFailed):
+    """Nothing happened and nothing is wrong: ask again after the next poll."""
+
+
+class OffsetsLost(LogError):
+    """The group has no committed offset although there are forecasts; names the ways out."""
+
+
 class OffsetOutOfRange(LogError):
     """The wanted offset is no longer (or not yet) in the log."""
 
@@ -132,6 +140,10 @@ class Receipt(NamedTuple):
 class Log(Protocol):
     """A partitioned log of ticks with its forecasts, dead letters and committed offsets."""
 
+    @property
+    def owner(self) -> str:
+        """Who commits here, for the note on a commit: empty where nobody else ever does."""
+
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, owned by this worker or not."""
 
@@ -145,7 +157,10 @@ class Log(Protocol):
         """Deliver this owned partition from `offset` on."""
 
     def committed(self, partition: int) -> Committed | None:
-        """The group's committed position, or None if there has never been one."""
+        """The group's committed position, or None if there has never been one.
+
+        Raises `NotYet` while someone may still move it, `OffsetsLost` when it has expired.
+        """
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset still in the tick log, and the offset after its last stable record."""
@@ -157,7 +172,7 @@ class Log(Protocol):
         """
 
     def publish(self, outbox: Outbox) -> None:
-        """Publish and commit. Raises `CommitFailed`."""
+        """Publish and commit. Raises `CommitFailed`; `NotYet`, if there are only offsets."""
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
