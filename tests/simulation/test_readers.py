@@ -1,0 +1,69 @@
+"""What readers see: memory as of the last commit, also right after a restart or a reset."""
+
+from __future__ import annotations
+
+from slotcast.readings import ServiceReadings
+from slotcast.worker import Worker
+from tests.simulation.world import World, drain, write_event
+
+
+def ticks(name: str, count: int, start: int = 0) -> list[tuple]:
+    return [
+        ("tick", 0, name, 1_000 * (start + i), 10.0 + (start + i) % 3, 1, start + i)
+        for i in range(count)
+    ]
+
+
+def names(worker: Worker) -> list[str]:
+    return [view.instrument for view in ServiceReadings(worker, 10).instruments().instruments]
+
+
+def test_a_restarted_worker_shows_instruments_before_they_tick() -> None:
+    world = World([*ticks("A", 30), *ticks("B", 40), *ticks("C", 50)])
+    first = world.run(slots=1)
+    before = {view.instrument: view for view in first.parts.board.page("", 0, 9)[0]}
+    first.stop()
+    first.run()
+
+    second = world.run(slots=1)
+
+    after = {view.instrument: view for view in second.parts.board.page("", 0, 9)[0]}
+    assert list(after) == ["A", "B", "C"]
+    for name, view in after.items():
+        target, same = view.targets[0], before[name].targets[0]
+        assert (view.ticks, view.ts, view.origin) == (
+            before[name].ticks, before[name].ts, before[name].origin
+        )  # fmt: skip
+        assert (target.value, target.forecast, target.lower, target.upper) == (
+            same.value, same.forecast, same.lower, same.upper
+        )  # fmt: skip
+        assert (target.skill, target.coverage, target.source) == (
+            same.skill, same.coverage, same.source
+        )  # fmt: skip
+
+
+def test_a_reset_instrument_is_not_shown_until_it_ticks() -> None:
+    world = World([*ticks("A", 5), *ticks("B", 5), ("reset", 0, "A")])
+
+    worker = world.run()
+    assert names(worker) == ["B"]
+    world.broker.feed(0, None, b"", 0, b'{"type":"reset-all"}')
+    drain(worker, world)
+    assert names(worker) == []
+    for event in ticks("B", 2, 9):
+        write_event(world.broker, event)
+    drain(worker, world)
+
+    assert [(v.instrument, v.ticks) for v in worker.parts.board.page("", 0, 9)[0]] == [("B", 2)]
+
+
+def test_expected_is_what_had_been_forecast_for_the_value() -> None:
+    world = World(ticks("A", 20))
+    worker = world.worker(max_poll_ticks=7)
+    drain(worker, world)
+
+    view = worker.parts.board.find("A")
+
+    assert view is not None
+    published = world.broker.forecasts[0][-2].value
+    assert f'"forecast":{view.targets[0].expected}'.encode() in published
