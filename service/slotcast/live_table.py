@@ -28,7 +28,7 @@ def live_table(readings: Readings, feed: Feed) -> Group:
     summary = readings.summary()
     shown = readings.instruments(limit=100_000).instruments
     busiest = sorted(shown, key=lambda view: -view.ticks)[:ROWS]
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("instrument", no_wrap=True)
     for column in ("ticks", "actual", "expected", "next", "90 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
