@@ -34,7 +34,6 @@ def live_table(readings: Readings, feed: Feed) -> Group:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("by", no_wrap=True)
     table.add_column("skill", justify="right", no_wrap=True)
-    table.add_column("inside", justify="right", no_wrap=True)
     for view in busiest:
         for target in view.targets:
             table.add_row(*_cells(view, target))
@@ -61,7 +60,6 @@ def _cells(view: InstrumentView, target: TargetView) -> tuple[str, ...]:
         f"{target.lower:.4g}..{target.upper:.4g}",
         "model" if target.source == "model" else "naive",
         _share(target.skill),
-        _share(target.coverage),
     )
 
 
