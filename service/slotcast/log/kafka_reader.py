@@ -1,4 +1,4 @@
-"""Reading the tick topic beside the group: bounds, and ranges for replay.
+"""Reading a topic beside the group: bounds, and ranges for replay.
 
 A second consumer without a group. All partitions are assigned and paused; a read resumes its own
 for the length of a poll, so that several reads can take turns and keep what they have fetched.
@@ -22,11 +22,12 @@ POLL_MS = 200
 
 
 class Reader:
-    """Reads any partition from anywhere; used by one thread."""
+    """Reads any partition of one topic from anywhere; used by one thread."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str | None = None) -> None:
+        """`topic` is the tick topic if not given."""
         self._settings = settings
-        self._topic = settings.ticks
+        self._topic = topic or settings.ticks
         with kafka_errors("start a reader", settings):
             self._consumer: Any = KafkaConsumer(
                 **connection(settings),
@@ -56,7 +57,11 @@ class Reader:
             )
 
     def read(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
-        """Records with start <= offset < stop."""
+        """Records with start <= offset < stop, as columns."""
+        return (batch_of(partition, found) for found in self.records(partition, start, stop))
+
+    def records(self, partition: int, start: int, stop: int) -> Iterator[Sequence[Any]]:
+        """The same records as they come from the client, some at a time."""
         self.check(partition, start, stop)
         return self._read(TopicPartition(self._topic, partition), start, stop)
 
@@ -64,7 +69,7 @@ class Reader:
         """Close the consumer."""
         self._consumer.close(timeout_ms=ANSWER_TIMEOUT_MS)
 
-    def _read(self, tp: Any, position: int, stop: int) -> Iterator[Batch]:
+    def _read(self, tp: Any, position: int, stop: int) -> Iterator[Sequence[Any]]:
         heard = time.monotonic()
         while position < stop:
             before = position
@@ -73,7 +78,7 @@ class Reader:
             if records and records[-1].offset >= stop:
                 records = [record for record in records if record.offset < stop]
             if records:
-                yield batch_of(tp.partition, records)
+                yield records
             if position > before:
                 heard = time.monotonic()
             elif time.monotonic() - heard > ANSWER_TIMEOUT_MS / 1_000:
