@@ -21,12 +21,14 @@ from slotcast.controls import UnknownControl
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
+from slotcast.log.history import History
 from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
 from slotcast.readings import ServiceReadings
 from slotcast.recovery import Recovery, RecoveryImpossible
 from slotcast.residence import Residence
+from slotcast.run_settings import keep_schema
 from slotcast.settings import Settings
 from slotcast.snapshots import Snapshots
 from slotcast.store.port import Store, StoreError
@@ -153,6 +155,8 @@ def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "slotcast.db"
     embedded_log = SqliteLog(path, partitions=partitions)
+    if all(embedded_log.committed(p) is None for p in embedded_log.partitions()):
+        keep_schema(directory, load_bundle(settings).schema)
     return Service(settings, embedded_log, SqliteStore(path)), embedded_log
 
 
@@ -171,3 +175,14 @@ def real(settings: Settings) -> Service:
         timeout_s=settings.store.timeout_s,
     )
     return Service(settings, kafka_log, store)
+
+
+def history(settings: Settings, directory: Path | None = None) -> History:
+    """What was written to the embedded log in `directory`, else to Kafka. Raises LogError."""
+    if directory is not None:
+        from slotcast.log.sqlite_history import SqliteHistory
+
+        return SqliteHistory(directory / "slotcast.db")
+    from slotcast.log.kafka_history import KafkaHistory
+
+    return KafkaHistory(settings.kafka)

@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 import slotcast
+from slotcast.commands import proof
+from slotcast.commands.options import Config, fail
 
 app = typer.Typer(
     name="slotcast",
@@ -25,16 +27,7 @@ bundle_app = typer.Typer(help="Look at bundles: network, step program and manife
 app.add_typer(bundle_app, name="bundle")
 
 Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; environment variables override it.")
-]
 Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
-
-
-def fail(message: object) -> NoReturn:
-    """End with exit code 1 and a message on stderr."""
-    typer.secho(f"slotcast: {message}", fg="red", err=True)
-    raise typer.Exit(1)
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -220,6 +213,10 @@ def simulate(
         produce_market(settings.kafka, target, instruments, rate, ticks, until_interrupted())
     except (FileNotFoundError, ValueError, LogError) as error:
         fail(error)
+
+
+app.command()(proof.verify)
+app.command()(proof.derive)
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""Settings of embedded runs: the market's schema, or a schema read off a file's columns."""
+"""Settings of embedded runs: the market's schema, or one read off a file's columns.
+
+The schema is kept beside the log, so that a proof needs nothing but the directory.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from slotcast.files import ColumnMap, guess_columns
 from slotcast.settings import HttpSettings, Settings, WorkerSettings
 from slotcast_models.schema import Quantity, TickSchema, TimeUnit
 
+SCHEMA_FILE = "schema.json"
 LONG_AGO_MS = 10 * 365 * 86_400_000
 """Simulated and recorded times have no tie to the record's own timestamp."""
 
@@ -81,3 +85,16 @@ def named_as(columns: ColumnMap, schema: TickSchema) -> ColumnMap:
         time_field=schema.time,
         sequence_field=schema.sequence or columns.sequence_field,
     )
+
+
+def keep_schema(directory: Path, schema: TickSchema) -> None:
+    """Write down the schema of the ticks in this directory."""
+    (directory / SCHEMA_FILE).write_text(schema.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def kept_schema(directory: Path) -> TickSchema | None:
+    """The schema of the ticks in this directory, if it is written there. Raises ValueError."""
+    path = directory / SCHEMA_FILE
+    if not path.is_file():
+        return None
+    return TickSchema.model_validate_json(path.read_text(encoding="utf-8"))

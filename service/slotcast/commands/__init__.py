@@ -1,0 +1,1 @@
+"""Commands of `cli` that fill a module of their own."""
