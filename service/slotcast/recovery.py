@@ -7,7 +7,8 @@
 4. Compare the fingerprint with the note's. Different: clear the store and replay from the origin.
 5. Claim the offset: commit C again with our own note. Then go live at C.
 
-A recovery is a generator that yields after each slice of work, so that live partitions go on.
+A recovery is a generator that yields after each slice of work, so that live partitions go on: True
+after work, False while it waits for something outside.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from slotcast.engine import Engine
-from slotcast.log.port import Committed, Log, OffsetOutOfRange, Outbox
+from slotcast.log.port import Committed, Log, NotYet, OffsetOutOfRange, Outbox
 from slotcast.partition import CommitNote, Partition, Phase
 from slotcast.residence import Residence
 from slotcast.snapshot import Header, SnapshotDamaged, decode_header
@@ -29,6 +30,8 @@ from slotcast.ticks import TickParser
 log = logging.getLogger("slotcast.recovery")
 
 OnDamage = Literal["fail", "cold", "warm-up"]
+Answer = TypeVar("Answer")
+WAIT_LOG_S = 5.0
 
 
 class RecoveryImpossible(Exception):
@@ -53,11 +56,13 @@ class Recovery:
     def note(self, partition: Partition) -> CommitNote:
         """The note for a commit of this partition as it stands."""
         bundle = self.engine.predictor.bundle.identity
-        return CommitNote(partition.origin, partition.fingerprint, bundle, self.numerics)
+        return CommitNote(
+            partition.origin, partition.fingerprint, bundle, self.numerics, self.log.owner
+        )
 
-    def run(self, partition: Partition) -> Iterator[None]:
+    def run(self, partition: Partition) -> Iterator[bool]:
         """Recover the partition and take it live. Raises RecoveryImpossible, CommitFailed."""
-        committed = self._committed(partition)
+        committed = yield from self._committed(partition)
         note = CommitNote.read(committed.metadata)
         self._check_bundle(partition, note)
         use_snapshot = True
@@ -70,23 +75,38 @@ class Recovery:
                     raise RecoveryImpossible(str(error)) from error
                 log.warning("partition %d: %s: replaying all of it", partition.number, error)
                 use_snapshot = False
-        self._commit(partition)
+        yield from self._commit(partition)
         self.log.go(partition.number, partition.committed)
         partition.watermark_at = self.clock()
         partition.move(Phase.LIVE)
 
-    def _committed(self, partition: Partition) -> Committed:
-        committed = self.log.committed(partition.number)
+    def _committed(self, partition: Partition) -> Generator[bool, None, Committed]:
+        number = partition.number
+        committed = yield from self._patiently(number, lambda: self.log.committed(number))
         if committed is None:
             partition.committed = partition.origin = self.log.bounds(partition.number)[0]
             partition.fingerprint = 0
-            self._commit(partition)
+            yield from self._commit(partition)
             committed = Committed(partition.committed, self.note(partition).text())
         return committed
 
-    def _commit(self, partition: Partition) -> None:
+    def _commit(self, partition: Partition) -> Iterator[bool]:
         offset = Committed(partition.committed, self.note(partition).text())
-        self.log.publish(Outbox(offsets={partition.number: offset}))
+        outbox = Outbox(offsets={partition.number: offset})
+        yield from self._patiently(partition.number, lambda: self.log.publish(outbox))
+
+    def _patiently(self, number: int, ask: Callable[[], Answer]) -> Generator[bool, None, Answer]:
+        """Ask between turns until there is an answer, and say how long that takes."""
+        begun = self.clock()
+        said = begun
+        while True:
+            try:
+                return ask()
+            except NotYet as error:
+                if self.clock() - said >= WAIT_LOG_S:
+                    said = self.clock()
+                    log.warning("partition %d has waited %.0f s: %s", number, said - begun, error)
+                yield False
 
     def _check_bundle(self, partition: Partition, note: CommitNote | None) -> None:
         own = self.engine.predictor.bundle.identity
@@ -99,7 +119,7 @@ class Recovery:
 
     def _restore(
         self, partition: Partition, committed: Committed, note: CommitNote | None, use: bool
-    ) -> Iterator[None]:
+    ) -> Iterator[bool]:
         """Memory at the committed offset. Raises SnapshotDamaged: call again with use = False."""
         self.residence.forget(partition)
         partition.committed = committed.offset
@@ -134,7 +154,7 @@ class Recovery:
 
     def _open_snapshot(
         self, partition: Partition, use: bool
-    ) -> Generator[None, None, Header | None]:
+    ) -> Generator[bool, None, Header | None]:
         """Claim the store, wait for it if need be, and load header and index."""
         number, begun = partition.number, self.clock()
         partition.claim, partition.index = None, {}
@@ -154,7 +174,7 @@ class Recovery:
                 if self.clock() - begun >= self.patience_s:
                     log.warning("partition %d goes on without its store: %s", number, error)
                     return None
-                yield
+                yield False
 
     def _usable(self, partition: Partition, data: bytes) -> Header | None:
         header = decode_header(data)
@@ -195,7 +215,7 @@ class Recovery:
             partition.claim = self.store.claim(partition.number, secrets.token_hex(8))
         return True
 
-    def _replay(self, partition: Partition) -> Iterator[None]:
+    def _replay(self, partition: Partition) -> Iterator[bool]:
         number = partition.number
         partition.replay_from = partition.replay_at = partition.watermark
         try:
@@ -208,7 +228,7 @@ class Recovery:
                 partition.replay_at = int(batch.offsets[-1]) + 1 if len(batch) else 0
                 self.replayed(len(stepped.ticked))
                 self.residence.page_out({number: partition})
-                yield
+                yield True
         except OffsetOutOfRange as error:
             raise RecoveryImpossible(f"partition {number}: {error}") from error
         partition.replay_at = partition.committed

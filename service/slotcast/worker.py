@@ -36,6 +36,8 @@ from slotcast.views import PartitionView
 log = logging.getLogger("slotcast.worker")
 
 RECOVERY_SLICE_S = 0.2
+WAITING_POLL_MS = 50
+"""A poll while recoveries wait for something outside."""
 CAUSES = ("gained", "CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnavailable")
 """Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
@@ -68,7 +70,9 @@ class Worker:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.partitions: dict[int, Partition] = {}
-        self._recoveries: dict[int, Iterator[None]] = {}
+        self._recoveries: dict[int, Iterator[bool]] = {}
+        self._waiting = False
+        """Whether all recoveries wait for something outside."""
         self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
             queue.SimpleQueue()
         )
@@ -105,7 +109,9 @@ class Worker:
         parts = self.parts
         self._space_commits()
         recovering = bool(self._recoveries)
-        timeout_ms = 0 if recovering else parts.settings.poll_timeout_ms
+        timeout_ms = parts.settings.poll_timeout_ms
+        if recovering:
+            timeout_ms = WAITING_POLL_MS if self._waiting else 0
         poll = parts.log.poll(timeout_ms, parts.settings.max_poll_ticks)
         self._follow_membership(poll)
         cycle = self._deliver(poll)
@@ -176,21 +182,32 @@ class Worker:
 
     def _recover_slice(self) -> None:
         """Up to 200 ms of silent replay, so that live partitions are served in between."""
-        begun = self.parts.clock()
-        while self._recoveries:
+        begun, self._waiting = self.parts.clock(), False
+        while self._recoveries and not self._waiting:
+            self._waiting = True
             for number in list(self._recoveries):
                 if self.parts.clock() - begun > RECOVERY_SLICE_S:
+                    self._waiting = False
                     return
-                try:
-                    next(self._recoveries[number])
-                except StopIteration:
-                    del self._recoveries[number]
-                    log.info("partition %d is live", number)
-                    self._restore_board(self.partitions[number])
-                except (CommitFailed, StoreError) as error:
-                    log.warning("recovery of partition %d begins again: %s", number, error)
-                    self._begin_recovery(number, type(error).__name__)
-                    return
+                if self._recover_step(number):
+                    self._waiting = False
+
+    def _recover_step(self, number: int) -> bool:
+        """Whether the recovery did some work; one that waits lets the others go first."""
+        try:
+            worked = next(self._recoveries[number])
+        except StopIteration:
+            del self._recoveries[number]
+            log.info("partition %d is live", number)
+            self._restore_board(self.partitions[number])
+            return True
+        except (CommitFailed, StoreError) as error:
+            log.warning("recovery of partition %d begins again: %s", number, error)
+            self._begin_recovery(number, type(error).__name__)
+            return False
+        if not worked:
+            self._recoveries[number] = self._recoveries.pop(number)
+        return worked
 
     def _restore_board(self, partition: Partition) -> None:
         """Show readers what memory knows, without waiting for the next ticks."""

@@ -15,6 +15,7 @@ from kafka.structs import MemberState
 from slotcast.log.kafka import KafkaLog
 from slotcast.log.port import CommitFailed, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
+from tests.contract.asking import committed
 from tests.contract.kafka_topics import KafkaTopics
 from tests.contract.test_kafka_traps import fresh_settings, until_owned
 from tests.servers import Broker
@@ -67,7 +68,7 @@ def test_a_record_lost_inside_a_transaction_is_no_hole(
     with pytest.raises(CommitFailed):
         log.publish(outbox(4, b"a", b"b", b"c"))
 
-    assert log.committed(0) == Committed(1, "note")
+    assert committed(log, 0) == Committed(1, "note")
     assert values(topics) == [b"first"]
 
 
@@ -87,8 +88,8 @@ def test_a_failed_producer_is_thrown_away_with_its_offsets(
     log.publish(Outbox([], [], {1: Committed(5, "other")}))
 
     assert log._publisher._open() is not before  # type: ignore[attr-defined]
-    assert log.committed(0) == Committed(1, "note")
-    assert log.committed(1) == Committed(5, "other")
+    assert committed(log, 0) == Committed(1, "note")
+    assert committed(log, 1) == Committed(5, "other")
     assert values(topics) == [b"first"]
 
 
@@ -104,7 +105,7 @@ def test_no_answer_to_the_commit_is_a_failure_in_time(
         log.publish(outbox(2, b"second"))
 
     assert time.monotonic() - begun < 15
-    assert log.committed(0) == Committed(1, "note")
+    assert committed(log, 0) == Committed(1, "note")
 
 
 class _NoAnswer:
@@ -120,7 +121,7 @@ def test_a_member_without_a_generation_may_not_commit(log: KafkaLog) -> None:
         with pytest.raises(CommitFailed, match="not a stable member"):
             log.publish(outbox(2, b"second"))
 
-    assert log.committed(0) == Committed(1, "note")
+    assert committed(log, 0) == Committed(1, "note")
 
 
 def test_readers_of_committed_records_see_all_of_a_publish_or_nothing(
@@ -155,7 +156,7 @@ def test_a_restart_ends_what_the_dead_worker_left_open(
     second = KafkaLog(settings)
     begun = time.monotonic()
     until_owned(second, {0, 1})
-    assert second.committed(0) == Committed(1, "note")
+    assert committed(second, 0) == Committed(1, "note")
     second.publish(outbox(2, b"second"))
     took = time.monotonic() - begun
     second.close()

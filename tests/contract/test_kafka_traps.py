@@ -6,7 +6,6 @@ What concerns transactions alone is in test_kafka_transactions.py.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,9 +28,11 @@ from slotcast.log.port import (
     Committed,
     Forecasts,
     LogError,
+    NotYet,
     Outbox,
 )
 from slotcast.settings import KafkaSettings
+from tests.contract.asking import committed
 from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker, KafkaServer
 
@@ -118,9 +119,9 @@ def test_one_refused_record_fails_the_whole_publish(kafka: Broker) -> None:
     with pytest.raises(CommitFailed, match=r"cannot publish to forecasts|commit a transaction"):
         log.publish(outbox([b"small", b"x" * 50_000, b"small"], 3))
 
-    assert log.committed(0) is None
+    assert committed(log, 0) is None
     log.publish(outbox([b"small"], 3))
-    assert log.committed(0) == Committed(3, "m")
+    assert committed(log, 0) == Committed(3, "m")
     log.close()
 
 
@@ -165,7 +166,7 @@ def test_records_are_consumed_as_raw_bytes(log: KafkaLog, topics: KafkaTopics) -
 # 8: stable offsets are only asked for by a consumer that reads committed
 
 
-def test_a_committed_offset_waits_for_the_transaction_that_moves_it(
+def test_a_committed_offset_that_a_transaction_may_move_is_not_told(
     log: KafkaLog, settings: KafkaSettings
 ) -> None:
     log.publish(outbox([b"f"], 1))
@@ -176,12 +177,15 @@ def test_a_committed_offset_waits_for_the_transaction_that_moves_it(
     other.begin_transaction()
     moved = {TopicPartition(settings.ticks, 0): OffsetAndMetadata(7, "moved", -1)}
     other.send_offsets_to_transaction(moved, settings.group)
-    timer = threading.Timer(0.3, other.commit_transaction)
-    timer.start()
 
-    assert log.committed(0) == Committed(7, "moved")
+    begun = time.monotonic()
+    with pytest.raises(NotYet, match=r"may still move the offset of ticks-\w+-0"):
+        log.committed(0)
+    assert time.monotonic() - begun < 1
+    assert committed(log, 1) is None
 
-    timer.join()
+    other.commit_transaction()
+    assert committed(log, 0) == Committed(7, "moved")
     other.close()
 
 
@@ -309,7 +313,7 @@ def test_no_default_decides_over_delivery(log: KafkaLog, settings: KafkaSettings
 
 def test_the_first_start_has_no_committed_offset_and_does_not_raise(log: KafkaLog) -> None:
     assert not log.poll(300, 100).batches
-    assert log.committed(0) is None
+    assert committed(log, 0) is None
 
 
 # 12: silent stalls
@@ -513,10 +517,10 @@ def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer) -
     assert time.monotonic() - started < 10
     server.resume()
 
-    assert log.committed(0) == Committed(1, "m")
+    assert committed(log, 0) == Committed(1, "m")
     until_owned(log, {0, 1})
     log.publish(outbox([b"after"], 2))
-    assert log.committed(0) == Committed(2, "m")
+    assert committed(log, 0) == Committed(2, "m")
     log.close()
 
 

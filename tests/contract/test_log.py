@@ -25,6 +25,7 @@ from slotcast.log.port import (
 )
 from slotcast.log.sqlite import SqliteLog
 from slotcast.settings import KafkaSettings
+from tests.contract.asking import committed
 from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker
 
@@ -468,7 +469,7 @@ def test_a_waiting_poll_wakes_when_a_record_is_appended(bench: Bench, log: Log) 
 
 
 def test_there_is_no_committed_position_before_the_first_commit(log: Log) -> None:
-    assert log.committed(0) is None
+    assert committed(log, 0) is None
 
 
 def test_committed_offset_and_metadata_come_back(bench: Bench, log: Log) -> None:
@@ -477,8 +478,8 @@ def test_committed_offset_and_metadata_come_back(bench: Bench, log: Log) -> None
 
     log.publish(commit(0, 4, metadata))
 
-    assert log.committed(0) == Committed(4, metadata)
-    assert log.committed(1) is None
+    assert committed(log, 0) == Committed(4, metadata)
+    assert committed(log, 1) is None
 
 
 def test_committed_positions_outlive_the_member(bench: Bench, log: Log) -> None:
@@ -486,7 +487,7 @@ def test_committed_positions_outlive_the_member(bench: Bench, log: Log) -> None:
     log.publish(commit(1, 3, "m"))
     log.close()
 
-    assert settled(bench.join()).committed(1) == Committed(3, "m")
+    assert committed(settled(bench.join()), 1) == Committed(3, "m")
 
 
 def test_a_commit_does_not_move_the_position(bench: Bench, log: Log) -> None:
@@ -538,7 +539,7 @@ def test_read_touches_neither_position_nor_commit(bench: Bench, log: Log) -> Non
     log.go(0, 4)
     list(log.read(0, 0, 10))
 
-    assert log.committed(0) == Committed(4, "")
+    assert committed(log, 0) == Committed(4, "")
     assert records(drain(log, 6), 0) == ticks(6, 4)
 
 
@@ -585,7 +586,7 @@ def test_publish_puts_forecasts_in_the_same_partition_in_order(bench: Bench, log
         assert bench.forecasts(column.partition) == list(
             zip(column.keys, column.values, column.timestamps_ms, strict=True)
         )
-    assert (log.committed(0), log.committed(1)) == (Committed(2_000, "a"), Committed(10, "b"))
+    assert (committed(log, 0), committed(log, 1)) == (Committed(2_000, "a"), Committed(10, "b"))
 
 
 def test_publish_after_publish_appends(bench: Bench, log: Log) -> None:
@@ -595,14 +596,14 @@ def test_publish_after_publish_appends(bench: Bench, log: Log) -> None:
         log.publish(Outbox([column], offsets={0: Committed(offset, "")}))
 
     assert len(bench.forecasts(0)) == 8
-    assert log.committed(0) == Committed(8, "")
+    assert committed(log, 0) == Committed(8, "")
 
 
 def test_an_empty_outbox_publishes_nothing(bench: Bench, log: Log) -> None:
     log.publish(Outbox())
 
     assert bench.forecasts(0) == []
-    assert log.committed(0) is None
+    assert committed(log, 0) is None
 
 
 def test_dead_letters_keep_reason_source_and_original_bytes(bench: Bench, log: Log) -> None:
@@ -629,7 +630,7 @@ def test_a_publish_that_fails_leaves_nothing(bench: Bench, log: Log) -> None:
 
     assert bench.forecasts(0) == []
     assert bench.dead_letters(0) == []
-    assert settled(bench.join()).committed(0) is None
+    assert committed(settled(bench.join()), 0) is None
 
 
 # Appending

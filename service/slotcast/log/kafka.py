@@ -18,11 +18,18 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, RetriableError
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from slotcast.log.kafka_client import ANSWER_TIMEOUT_MS, InstanceFenced, kafka_errors
+from slotcast.log.kafka_client import (
+    ANSWER_TIMEOUT_MS,
+    InstanceFenced,
+    connection,
+    kafka_errors,
+)
 from slotcast.log.kafka_group import join
+from slotcast.log.kafka_offsets import OffsetAdmin, Offsets
 from slotcast.log.kafka_producer import Appender, Publisher
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import batch_of
+from slotcast.log.kafka_takeover import Takeover, owner_of, transactional_id
 from slotcast.log.kafka_topics import ensure_topics
 from slotcast.log.kafka_transactions import TransactionalPublisher
 from slotcast.log.port import (
@@ -30,6 +37,7 @@ from slotcast.log.port import (
     CommitFailed,
     Committed,
     LogError,
+    NotYet,
     Outbox,
     Poll,
     Receipt,
@@ -56,11 +64,22 @@ class KafkaLog:
         self._fenced: LogError | None = None
         self._closed = False
         ensure_topics(settings)
+        self._worker = settings.instance_id or secrets.token_hex(6)
         self._reader = Reader(settings)
-        self._publisher = _publisher(settings)
+        self._publisher = _publisher(settings, self._worker)
         self._group: Any = None
         self._appender = Appender(settings)
-        self._consumer, self._membership = join(settings)
+        with kafka_errors(f"ask about group {settings.group}", settings):
+            self._admin = OffsetAdmin(**connection(settings))
+        self._offsets = Offsets(settings, self._admin)
+        self._takeover = Takeover(settings, self._worker, self._admin)
+        self._consumer, self._membership = join(settings, self._worker)
+
+    @property
+    def owner(self) -> str:
+        """Our transactional id; empty without transactions."""
+        publisher = self._publisher
+        return publisher.transactional_id if isinstance(publisher, TransactionalPublisher) else ""
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, as of the last metadata."""
@@ -78,6 +97,7 @@ class KafkaLog:
         self._group = self._consumer.group_metadata()
         gained, lost = self._membership.take()
         self._live -= lost
+        self._settle_lost(lost)
         batches = [
             batch_of(tp.partition, records)
             for tp, records in found.items()
@@ -104,15 +124,17 @@ class KafkaLog:
             self._heard = time.monotonic()
 
     def committed(self, partition: int) -> Committed | None:
-        """The group's committed position; waits for transactions that may still move it."""
-        name = f"{self._settings.ticks}-{partition}"
-        if isinstance(self._publisher, TransactionalPublisher):
-            self._publisher.settle()  # what we may have left open decides first
-        with kafka_errors(f"read the committed offset of {name}", self._settings):
-            found = self._consumer.committed(
-                self._tp(partition), metadata=True, timeout_ms=ANSWER_TIMEOUT_MS
-            )
-        return None if found is None else Committed(found.offset, found.metadata or "")
+        """The group's committed position; what we or a dead owner left open is ended first."""
+        if not isinstance(self._publisher, TransactionalPublisher):
+            return self._offsets.stable(partition)
+        self._publisher.settle()
+        latest = self._offsets.latest(partition)
+        self._takeover.end(owner_of(latest.metadata if latest else ""))
+        try:
+            return self._offsets.stable(partition)
+        except NotYet:
+            self._takeover.end_any()
+            raise
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset, and the offset after the last stable record; asks the broker."""
@@ -130,12 +152,12 @@ class KafkaLog:
         3. Commit the offsets, so that they never outrun the forecasts.
         """
         self._check_owned(outbox)
+        self._check_member(outbox)
         offsets = {
             self._tp(partition): OffsetAndMetadata(int(at.offset), at.metadata, -1)
             for partition, at in outbox.offsets.items()
         }
         if isinstance(self._publisher, TransactionalPublisher):
-            self._check_member()
             try:
                 self._publisher.commit(outbox, offsets, self._group)
             except InstanceFenced as error:
@@ -161,6 +183,7 @@ class KafkaLog:
         self._appender.close()
         self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
         self._reader.close()
+        self._admin.close()
 
     def _tp(self, partition: int) -> Any:
         return TopicPartition(self._settings.ticks, partition)
@@ -184,9 +207,21 @@ class KafkaLog:
                 f"{self._settings.ticks}-{sorted(foreign)} are not ours any more: forget them"
             )
 
-    def _check_member(self) -> None:
+    def _settle_lost(self, lost: set[int]) -> None:
+        """The next owner waits for what we may have left open, and cannot end it: we live."""
+        publisher = self._publisher
+        if lost and isinstance(publisher, TransactionalPublisher) and publisher.unsettled:
+            try:
+                publisher.settle()
+            except LogError as error:
+                logger.warning("an open transaction has to time out: %s", error)
+
+    def _check_member(self, outbox: Outbox) -> None:
         """Brokers accept a generation of -1 unfenced: refuse it here."""
         group = self._group
+        joining = group is not None and group.state is MemberState.REBALANCING
+        if joining and not outbox.forecasts and not outbox.dead_letters:
+            raise NotYet(f"group {self._settings.group} is rebalancing")
         if group is None or group.state is not MemberState.STABLE or group.generation_id < 0:
             raise CommitFailed(f"not a stable member of {self._settings.group}: recover and rejoin")
 
@@ -230,14 +265,13 @@ class KafkaLog:
     def _replace(self) -> None:
         held = self._membership.owned()
         self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
-        self._consumer, self._membership = join(self._settings)
+        self._consumer, self._membership = join(self._settings, self._worker)
         self._membership.on_partitions_lost([self._tp(p) for p in held])
         self._live.clear()
         self._replaced = True
 
 
-def _publisher(settings: KafkaSettings) -> Publisher:
+def _publisher(settings: KafkaSettings, worker: str) -> Publisher:
     if settings.delivery == "at-least-once":
         return Publisher(settings)
-    worker = settings.instance_id or secrets.token_hex(6)
-    return TransactionalPublisher(settings, f"{settings.group}.{settings.ticks}.{worker}")
+    return TransactionalPublisher(settings, transactional_id(settings, worker))

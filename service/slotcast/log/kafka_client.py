@@ -27,7 +27,7 @@ ANSWER_TIMEOUT_MS = 5_000
 
 
 class InstanceFenced(LogError):
-    """Another worker runs under our instance id, or has taken our transactional id."""
+    """Another worker runs under our instance id, or took over from us while we were silent."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
     except (FencedInstanceIdError, ProducerFencedError) as error:
         raise InstanceFenced(
             f"another worker of group {settings.group} runs with instance_id"
-            f" {settings.instance_id!r}: give every worker its own"
+            f" {settings.instance_id!r}: give every worker its own. Or it took over after this one"
+            f" was silent for kafka.session_timeout_ms = {settings.session_timeout_ms}: restart it"
         ) from error
     except KafkaConfigurationError as error:
         raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error

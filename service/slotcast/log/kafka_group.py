@@ -14,6 +14,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from slotcast.log.kafka_client import connection, kafka_errors
+from slotcast.log.kafka_takeover import client_id
 from slotcast.settings import KafkaSettings
 
 HEARTBEAT_MS = 300
@@ -90,11 +91,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # an untyped
             self._change.gained.difference_update(partitions)
 
 
-def join(settings: KafkaSettings) -> tuple[Any, Membership]:
+def join(settings: KafkaSettings, worker: str) -> tuple[Any, Membership]:
     """A consumer of the tick topic that is on its way into the group, and its membership."""
     with kafka_errors(f"join group {settings.group}", settings):
         consumer = KafkaConsumer(
-            **connection(settings),
+            **connection(settings) | {"client_id": client_id(worker)},
             group_id=settings.group,
             group_instance_id=settings.instance_id,
             session_timeout_ms=settings.session_timeout_ms,

@@ -43,6 +43,8 @@ OTHER_PROCESS_MS = 50
 class SqliteLog:
     """The log in `path`. Without `consume` it neither polls nor publishes, and takes no lock."""
 
+    owner = ""
+
     def __init__(self, path: Path, partitions: int = 4, consume: bool = True) -> None:
         self.path = path
         self._partitions = range(partitions)

@@ -1,0 +1,116 @@
+"""The group's committed offsets, asked for beside the group: one question, one answer, no waiting.
+
+The consumer's own call waits until no transaction may still move an offset, and meanwhile the whole
+worker stands still. Here that is `NotYet`. This module changes no offset and joins no group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError, UnstableOffsetCommitError
+
+from slotcast.log.kafka_client import kafka_errors
+from slotcast.log.kafka_reader import Reader
+from slotcast.log.port import Committed, NotYet, OffsetsLost
+from slotcast.settings import KafkaSettings
+
+
+class OffsetAdmin(KafkaAdminClient):  # type: ignore[misc]  # an untyped class
+    """An admin client that can insist on stable offsets."""
+
+    require_stable = False
+
+    def _list_group_offsets_requests(self, specs: Any) -> Iterator[Any]:
+        for group, request in super()._list_group_offsets_requests(specs):
+            request.require_stable = self.require_stable
+            yield group, request
+
+
+class Offsets:
+    """Reads committed offsets; used by one thread."""
+
+    def __init__(self, settings: KafkaSettings, admin: OffsetAdmin) -> None:
+        self._settings, self._admin = settings, admin
+
+    def stable(self, partition: int) -> Committed | None:
+        """The committed offset once nobody can move it any more, else `NotYet`.
+
+        Raises `OffsetsLost` if there is none although there have been forecasts.
+        """
+        found = self._fetch(partition, stable=True)
+        if found is None:
+            check_new(self._settings, partition)
+        return found
+
+    def latest(self, partition: int) -> Committed | None:
+        """The committed offset as it stands, open transactions aside."""
+        return self._fetch(partition, stable=False)
+
+    def _fetch(self, partition: int, stable: bool) -> Committed | None:
+        group, tp = self._settings.group, TopicPartition(self._settings.ticks, partition)
+        name = f"{tp.topic}-{partition}"
+        self._admin.require_stable = stable
+        with kafka_errors(f"read the committed offset of {name}", self._settings):
+            try:
+                found = self._admin.list_group_offsets({group: [tp]})[group].get(tp)
+            except UnstableOffsetCommitError as error:
+                raise NotYet(
+                    f"an open transaction may still move the offset of {name}; it ends within"
+                    f" kafka.transaction_timeout_ms = {self._settings.transaction_timeout_ms}"
+                    " of its owner"
+                ) from error
+            except RetriableError as error:
+                raise NotYet(f"the broker cannot tell the offset of {name}: {error}") from error
+        if found is None or found.offset < 0:
+            return None
+        return Committed(found.offset, found.metadata or "")
+
+
+def check_new(settings: KafkaSettings, partition: int) -> None:
+    """Raise `OffsetsLost` if forecasts of this partition exist: then its group is not a new one."""
+    reader = Reader(settings, settings.forecasts)
+    try:
+        first, end = reader.bounds(partition)
+        last = _last_value(reader, partition, first, end)
+    finally:
+        reader.close()
+    if first or last is not None:  # trimmed, or there
+        raise _lost(settings, partition, _tick_of(last or b""))
+
+
+def _last_value(reader: Reader, partition: int, first: int, end: int) -> bytes | None:
+    """The last committed record; there may be many marks of transactions behind it."""
+    start = end
+    while start > first:
+        start = max(first, end - 8 * (end - start + 1))
+        if batches := list(reader.read(partition, start, end)):
+            return batches[-1].values[-1]
+    return None
+
+
+def _tick_of(forecast: bytes) -> int | None:
+    try:
+        return int(msgspec.json.decode(forecast)["tick"]["offset"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _lost(settings: KafkaSettings, partition: int, last_tick: int | None) -> OffsetsLost:
+    known = last_tick is not None
+    command = (
+        f"kafka-consumer-groups.sh --bootstrap-server {settings.bootstrap_servers}"
+        f" --group {settings.group} --topic {settings.ticks}:{partition} --reset-offsets"
+        f" --to-offset {last_tick + 1 if last_tick is not None else 'OFFSET'} --execute"
+    )
+    return OffsetsLost(
+        f"group {settings.group} has no committed offset for {settings.ticks}-{partition}, but"
+        f" {settings.forecasts}-{partition} holds forecasts"
+        f"{f' up to tick {last_tick}' if known else ''}: the offsets have expired, the topic was"
+        f" made anew, or the group is a new one. To go on behind them:  {command}  (--to-earliest"
+        " forecasts the whole log again). For a new group name another kafka.forecasts"
+    )
