@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from slotcast_models.columns import RESET, Columns, chosen
+from slotcast_models.columns import FREE, RESET, Columns, chosen
 from slotcast_models.memory import (
     ABSOLUTE_ERROR,
     ABSOLUTE_NAIVE,
@@ -103,6 +103,7 @@ def test_a_frozen_series_has_no_skill_and_no_scale() -> None:
     assert told.memory.target[0, 0, SCALE] == 0.0
     assert (told.published.lower == 7.0).all()
     assert (told.published.upper == 7.0).all()
+    assert (told.memory.covered[0] == told.memory.counts[0, SCORED]).all()
 
 
 def test_equal_times_are_ticks_like_others() -> None:
@@ -138,6 +139,7 @@ def test_learning_uses_the_features_and_the_scale_of_the_forecast() -> None:
     changed = run(eager(ANY_LEVEL), ticks)
     changed.memory.lags[:] = 0.0
     changed.memory.quantity[0, 0, LEVEL] = 100.0
+    changed.memory.quantity[0, 0, SCALE_SUM] *= 1.5
     changed.memory.net[:] = 0.9
 
     for told in (honest, changed):
@@ -145,6 +147,21 @@ def test_learning_uses_the_features_and_the_scale_of_the_forecast() -> None:
 
     assert same_bits(honest.memory.weights, changed.memory.weights)
     assert same_bits(honest.memory.cov, changed.memory.cov)
+
+
+def test_a_step_of_a_free_run_teaches_nothing() -> None:
+    told = run(eager(ANY_LEVEL), columns(autoregressive(300)))
+    before = told.rows.copy()
+    step = after(300, [told.published.point[-1, 0]])
+
+    run(eager(ANY_LEVEL), step._replace(kind=np.array([FREE], np.int8)), rows=told.rows)
+
+    for name in ("weights", "cov", "quantiles", "covered"):
+        assert same_bits(told.rows[name], before[name]), name
+    scale = slice(SCALE_SUM, LEVEL + 1)
+    assert same_bits(told.memory.quantity[0, 0, scale], before["quantity"][0, 0, scale])
+    assert told.memory.counts[0, [TICKS, SCORED]].tolist() == [301, 299]
+    assert told.memory.quantity[0, 0, CHANGE] != 0.0
 
 
 def test_later_ticks_do_not_change_earlier_forecasts() -> None:
