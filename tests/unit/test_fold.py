@@ -259,6 +259,12 @@ def test_the_usual_step_is_the_median_of_the_positive_ones() -> None:
     assert told.memory.pace[0, STEP_NS] == pauses[-1] * SECOND_NS
 
 
+def test_the_usual_step_of_even_ticks_is_theirs() -> None:
+    told = run(predictor(ANY_LEVEL), columns(walk(100)))
+
+    assert told.memory.pace[0].tolist() == [SECOND_NS, SECOND_NS]
+
+
 def test_a_level_break_is_scored_and_counted_but_not_learnt_from() -> None:
     told = run(predictor(ANY_LEVEL), columns(walk(200)))
     weights = told.memory.weights.copy()
