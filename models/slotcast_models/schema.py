@@ -66,6 +66,9 @@ class TickSchema(BaseModel):
         names = [self.instrument, self.time, *(q.name for q in self.quantities)]
         if self.sequence:
             names.append(self.sequence)
+        odd = sorted({n for n in names if not n or any(c in '"\\' or ord(c) < 32 for c in n)})
+        if odd:
+            raise ValueError(f"field names without quotes, backslashes, controls: not {odd}")
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"field named twice: {', '.join(twice)}")

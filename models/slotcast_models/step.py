@@ -27,7 +27,8 @@ CHUNK = 256
 def numerics() -> str:
     """Name of everything outside the bundle that bits may depend on: CPU family and libraries."""
     cpu = f"{platform.machine()}-{llvmlite.binding.get_host_cpu_name()}"
-    return f"{cpu}/litert-{version('ai-edge-litert')}/numba-{version('numba')}"
+    libm = "-".join(platform.libc_ver()) or platform.system()
+    return f"{cpu}/{libm}/litert-{version('ai-edge-litert')}/numba-{version('numba')}"
 
 
 class Stage(NamedTuple):

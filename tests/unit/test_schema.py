@@ -95,3 +95,11 @@ def test_interval_levels_rise_between_0_and_1(levels: tuple[float, ...]) -> None
 def test_rules_that_make_no_sense_are_refused(rule: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(rule))):
         FoldRules.model_validate(rule)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", ""])
+def test_field_names_that_json_would_escape_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TickSchema(targets=(Quantity.model_construct(name=name, gt=None, ge=None, log=False),))
+    with pytest.raises(ValidationError):
+        TickSchema(targets=["price"], instrument=name)  # type: ignore[arg-type]
