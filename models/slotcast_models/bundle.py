@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -51,7 +51,9 @@ class Manifest(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     network: NetworkSpec
     rules: FoldRules = FoldRules()
-    files: dict[str, str] = Field(description="File name -> sha256.")
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")], str] = Field(
+        description="File name in the directory -> sha256."
+    )
     tick_schema: TickSchema | None = Field(None, description="None: any schema may be bound.")
 
 

@@ -91,6 +91,7 @@ class Predictor:
         and the entry is a tick.
         """
         n, slots = len(columns.slot), len(memory.counts)
+        assert columns.value.shape == (n, self.layout.quantities), columns.value.shape
         if n > len(self._scratch.order) or slots > len(self._scratch.seen):
             self._scratch = allocate_scratch(n, slots)
         waves = step_columns(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from slotcast_models.bundle import (
     DEFAULT,
@@ -270,3 +271,11 @@ def test_the_layout_follows_schema_and_rules() -> None:
 def test_an_unbound_bundle_has_no_layout() -> None:
     with pytest.raises(AssertionError, match="bind the bundle to a schema first"):
         _ = Bundle.load().layout
+
+
+@pytest.mark.parametrize("name", ["../step.tflite", "/etc/hosts", "a/b", ".."])
+def test_a_manifest_names_files_of_its_own_directory_only(name: str) -> None:
+    facts = Bundle.load().manifest.model_dump()
+
+    with pytest.raises(ValidationError):
+        Manifest.model_validate({**facts, "files": {name: "0" * 64}})
