@@ -62,7 +62,7 @@ class Deriver:
         committed, note = read_note(self._history, partition, self._bundle.identity)
         if not note.origin <= offset < committed.offset:
             raise Undecidable(
-                f"the memory of partition {partition} covers the ticks from {note.origin} to"
+                f"the memory of partition {partition} covers the ticks from {note.origin} to before"
                 f" {committed.offset}, not {offset}"
             )
         found = Derivation(published=list(self._published(partition, offset)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from slotcast.verify import FAULTS, PartitionReport, Proof
 from slotcast_models.step import numerics
 from tests.servers import ROOT
 from tests.simulation.scripts import random_events
-from tests.simulation.world import SCHEMA, World
+from tests.simulation.world import SCHEMA, Fuse, Killed, World, drain
 
 BUNDLE = load_bundle(Settings(schema=SCHEMA))
 
@@ -95,6 +96,18 @@ def test_a_clean_run_is_proved(seed: int) -> None:
         assert report.forecasts == len(world.broker.forecasts[p]) > 50
         assert report.dead_letters == len(world.broker.dead_letters[p]) > 0
         assert report.committed == world.broker.offsets[p].offset
+
+
+@settings(max_examples=15, deadline=None)
+@given(kills=st.lists(st.integers(1, 120), min_size=1, max_size=5))
+def test_a_run_of_kills_is_proved(kills: list[int]) -> None:
+    world = World(random_events(2, 150))
+    for kill_at in kills:
+        with suppress(Killed):
+            drain(world.worker(slots=2, max_poll_ticks=6, fuse=Fuse(kill_at)), world)
+    world.run(slots=3, max_poll_ticks=11)
+
+    assert verified(world).exit_code == 0
 
 
 def test_more_instruments_than_slots_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
