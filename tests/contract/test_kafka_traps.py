@@ -536,6 +536,7 @@ def test_a_broker_that_restarts_is_found_again(server: KafkaServer) -> None:
     topics.feed(0, [(b"k", b"after", 1, None)])
 
     until(lambda: log._membership.owned() == {0, 1}, log)
+    assert committed(log, 0) is None
     log.go(0, 0)
 
     assert values(log, 1) == [b"after"]

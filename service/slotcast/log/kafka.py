@@ -183,6 +183,7 @@ class KafkaLog:
         self._appender.close()
         self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
         self._reader.close()
+        self._offsets.close()
         self._admin.close()
 
     def _tp(self, partition: int) -> Any:

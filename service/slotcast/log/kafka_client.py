@@ -52,9 +52,10 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
         ) from error
     except (FencedInstanceIdError, ProducerFencedError) as error:
         raise InstanceFenced(
-            f"another worker of group {settings.group} runs with instance_id"
-            f" {settings.instance_id!r}: give every worker its own. Or it took over after this one"
-            f" was silent for kafka.session_timeout_ms = {settings.session_timeout_ms}: restart it"
+            f"another worker of group {settings.group} took the place of this one: either this"
+            f" one was silent for kafka.session_timeout_ms = {settings.session_timeout_ms}, then"
+            f" restart it, or both have instance_id {settings.instance_id!r}: give every worker"
+            " its own"
         ) from error
     except KafkaConfigurationError as error:
         raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error

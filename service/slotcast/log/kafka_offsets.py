@@ -36,6 +36,7 @@ class Offsets:
 
     def __init__(self, settings: KafkaSettings, admin: OffsetAdmin) -> None:
         self._settings, self._admin = settings, admin
+        self._forecasts: Reader | None = None
 
     def stable(self, partition: int) -> Committed | None:
         """The committed offset once nobody can move it any more, else `NotYet`.
@@ -44,12 +45,25 @@ class Offsets:
         """
         found = self._fetch(partition, stable=True)
         if found is None:
-            check_new(self._settings, partition)
+            self._check_new(partition)
         return found
 
     def latest(self, partition: int) -> Committed | None:
         """The committed offset as it stands, open transactions aside."""
         return self._fetch(partition, stable=False)
+
+    def close(self) -> None:
+        """Close what was opened for the questions."""
+        if self._forecasts is not None:
+            self._forecasts.close()
+
+    def _check_new(self, partition: int) -> None:
+        """A group without an offset is new, unless it has made forecasts."""
+        self._forecasts = self._forecasts or Reader(self._settings, self._settings.forecasts)
+        first, end = self._forecasts.bounds(partition)
+        last = _last_value(self._forecasts, partition, first, end)
+        if first or last is not None:  # trimmed, or there
+            raise _lost(self._settings, partition, _tick_of(last or b""))
 
     def _fetch(self, partition: int, stable: bool) -> Committed | None:
         group, tp = self._settings.group, TopicPartition(self._settings.ticks, partition)
@@ -69,18 +83,6 @@ class Offsets:
         if found is None or found.offset < 0:
             return None
         return Committed(found.offset, found.metadata or "")
-
-
-def check_new(settings: KafkaSettings, partition: int) -> None:
-    """Raise `OffsetsLost` if forecasts of this partition exist: then its group is not a new one."""
-    reader = Reader(settings, settings.forecasts)
-    try:
-        first, end = reader.bounds(partition)
-        last = _last_value(reader, partition, first, end)
-    finally:
-        reader.close()
-    if first or last is not None:  # trimmed, or there
-        raise _lost(settings, partition, _tick_of(last or b""))
 
 
 def _last_value(reader: Reader, partition: int, first: int, end: int) -> bytes | None:

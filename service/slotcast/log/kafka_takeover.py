@@ -96,7 +96,7 @@ class Takeover:
         return bool(found[owner].state is TransactionState.ONGOING)
 
     def _listed(self) -> list[str]:
-        listed = self._admin.list_transactions(state_filters=[TransactionState.ONGOING])
+        listed = self._admin.list_transactions(state_filters=[TransactionState.ONGOING.value])
         owners = [one.transactional_id for ones in listed.values() for one in ones]
         return [owner for owner in owners if self._is_other(owner)]
 

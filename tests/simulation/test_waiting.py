@@ -1,0 +1,77 @@
+"""A partition whose offset is not settled yet holds nobody up, and is asked about again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from slotcast.bootstrap import build_worker
+from slotcast.log.memory import MemoryLog
+from slotcast.log.port import Committed, NotYet, Outbox
+from slotcast.metrics import Metrics
+from slotcast.settings import Settings, StoreSettings, WorkerSettings
+from slotcast.store.memory import MemoryStore
+from slotcast.worker import WAITING_POLL_MS, Worker
+from tests.simulation.scripts import random_events
+from tests.simulation.world import SCHEMA, World, drain
+
+
+class Unsettled(MemoryLog):
+    """A log that does not tell the offset of partition 0, or lets nobody claim it, for a while."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.partitions, world.broker)
+        self.unstable, self.rebalancing = True, False
+        self.timeouts_ms: list[int] = []
+
+    def poll(self, timeout_ms: int, max_ticks: int) -> Any:
+        self.timeouts_ms.append(timeout_ms)
+        return super().poll(timeout_ms, max_ticks)
+
+    def committed(self, partition: int) -> Committed | None:
+        if partition == 0 and self.unstable:
+            raise NotYet("an open transaction may still move it")
+        return super().committed(partition)
+
+    def publish(self, outbox: Outbox) -> None:
+        if 0 in outbox.offsets and self.rebalancing:
+            raise NotYet("the group is rebalancing")
+        super().publish(outbox)
+
+
+def worker_on(log: Unsettled, world: World) -> Worker:
+    settings = Settings(
+        schema=SCHEMA,
+        store=StoreSettings(patience_s=0.0),
+        worker=WorkerSettings(slots=8, max_poll_ticks=7),
+    )
+    return build_worker(settings, log, MemoryStore(world.store), Metrics(), world.clock)
+
+
+def test_a_partition_that_waits_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    events = random_events(3, 150, partitions=2)
+    expected = World(events, 2)
+    expected.run()
+    world = World(events, 2)
+    world.broker.assign(None, 0, 1)
+    log = Unsettled(world)
+    worker = worker_on(log, world)
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(60):
+            worker.turn()
+    assert world.broker.forecasts[1] == expected.broker.forecasts[1]
+    assert not world.broker.forecasts[0]
+    assert log.timeouts_ms[-1] == WAITING_POLL_MS
+    assert "partition 0 has waited" in caplog.text
+
+    log.unstable, log.rebalancing = False, True
+    for _ in range(10):
+        worker.turn()
+    assert worker.partitions[0].phase.value == "recovering"
+
+    log.rebalancing = False
+    drain(worker, world)
+    assert world.published == expected.published
