@@ -1,4 +1,7 @@
-"""A `slotcast serve` of one test: its own topics, prefix, config file and process."""
+"""A `slotcast serve` of one test: its own topics, prefix, config file and process.
+
+Several of them with one prefix are workers of one group.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +22,41 @@ from slotcast.bootstrap import build_worker
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
 from slotcast.settings import KafkaSettings, Settings, WorkerSettings
+from slotcast.simulator import Market, encode
 from slotcast.store.memory import MemoryStore
 from slotcast_models.schema import TickSchema
 from tests.contract.kafka_topics import KafkaTopics, Record
 
+PRICE = """
+[schema]
+targets = [{ name = "price", gt = 0, log = true }]
+features = [{ name = "volume", ge = 0 }]
+max_ahead_ms = 100000000000
+"""
+STAMP_MS = round(time.time() * 1e3)
+"""The present: a broker deletes records whose timestamps are older than its retention."""
+
+
+def market_ticks(count: int, partitions: int) -> list[list[Record]]:
+    """Ticks of a small market by partition, stamped one after the other."""
+    market = Market(40)
+    keys, values = encode(market.next(count), market.names)
+    found: list[list[Record]] = [[] for _ in range(partitions)]
+    for i, (key, value) in enumerate(zip(keys, values, strict=True)):
+        found[sum(key) % partitions].append((key, value, STAMP_MS + i, None))
+    return found
+
+
+def schema_of(text: str) -> TickSchema:
+    """The schema of a config file."""
+    return TickSchema.model_validate(tomllib.loads(text)["schema"])
+
 
 class Serving:
-    """Topics and a worker process that can be killed and started again."""
+    """Topics and a worker process that can be killed and started again.
+
+    `kafka` are more lines for the section of that name.
+    """
 
     def __init__(
         self,
@@ -35,20 +67,25 @@ class Serving:
         schema: str,
         partitions: int,
         delivery: str = "exactly-once",
+        instance_id: str | None = "worker-0",
+        kafka: str = "",
     ) -> None:
         self.folder, self.partitions = folder, partitions
+        folder.mkdir(exist_ok=True)
+        if instance_id:
+            kafka += f'\ninstance_id = "{instance_id}"'
         self.config = folder / "slotcast.toml"
         self.config.write_text(
             f"""
 [kafka]
 bootstrap_servers = "{bootstrap}"
 group = "{prefix}"
-instance_id = "worker-0"
 ticks = "{prefix}-ticks"
 forecasts = "{prefix}-forecasts"
 dead_letters = "{prefix}-dead"
 partitions = {partitions}
 delivery = "{delivery}"
+{kafka}
 [store]
 redis_url = "{redis_url}"
 prefix = "{prefix}"
@@ -71,14 +108,14 @@ max_poll_ticks = 200
     def kafka(self) -> KafkaSettings:
         return self.settings.kafka
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Start a worker and wait until it answers."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "slotcast.cli", "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"} | environment,
             )
         self._wait_for(lambda: self._find_url(self.process.pid), "no address in the log")
 
@@ -117,6 +154,10 @@ max_poll_ticks = 200
         with urlopen(request) as answer:
             return answer.status, json.load(answer)
 
+    def log_tail(self, lines: int = 30) -> str:
+        """The last lines that the worker logged."""
+        return "\n".join(self._log.read_text().splitlines()[-lines:])
+
     def wait_committed(self, ends: Sequence[int], timeout_s: float = 60.0) -> None:
         """Wait until the worker has committed these offsets (an empty partition: 0)."""
 
@@ -136,8 +177,7 @@ max_poll_ticks = 200
             assert self.process is not None
             ended = self.process.poll()
             if ended is not None or time.monotonic() > deadline:
-                tail = "\n".join(self._log.read_text().splitlines()[-30:])
-                raise AssertionError(f"{complaint} (exit code {ended}):\n{tail}")
+                raise AssertionError(f"{complaint} (exit code {ended}):\n{self.log_tail()}")
             time.sleep(0.05)
 
     def forecasts(self, partition: int) -> list[Any]:

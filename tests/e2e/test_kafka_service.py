@@ -6,27 +6,22 @@ import json
 import random
 import re
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from slotcast.simulator import Market, encode
-from slotcast_models.schema import TickSchema
-from tests.contract.kafka_topics import Record
 from tests.deploy.files import DEPLOY
-from tests.e2e.running import Serving, by_identity, reference
+from tests.e2e.running import (
+    PRICE,
+    STAMP_MS,
+    Serving,
+    by_identity,
+    market_ticks,
+    reference,
+    schema_of,
+)
 from tests.servers import Broker
-
-PRICE = """
-[schema]
-targets = [{ name = "price", gt = 0, log = true }]
-features = [{ name = "volume", ge = 0 }]
-max_ahead_ms = 100000000000
-"""
-STAMP_MS = round(time.time() * 1e3)
-"""The present: a broker deletes records whose timestamps are older than its retention."""
 
 
 @pytest.fixture
@@ -48,16 +43,6 @@ def serving(
     for one in made:
         one.kill()
         one.topics.close()
-
-
-def market_ticks(count: int, partitions: int) -> list[list[Record]]:
-    """Ticks of a small market by partition, stamped one after the other."""
-    market = Market(40)
-    keys, values = encode(market.next(count), market.names)
-    found: list[list[Record]] = [[] for _ in range(partitions)]
-    for i, (key, value) in enumerate(zip(keys, values, strict=True)):
-        found[sum(key) % partitions].append((key, value, STAMP_MS + i, None))
-    return found
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
@@ -90,10 +75,6 @@ def test_kill_9_at_random_moments_does_not_show(
             (f.key, f.value) for f in expected[partition]
         ]
     assert worker.stop() == 0
-
-
-def schema_of(text: str) -> TickSchema:
-    return TickSchema.model_validate(tomllib.loads(text)["schema"])
 
 
 BAD: dict[str, tuple[bytes | None, bytes]] = {

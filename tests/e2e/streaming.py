@@ -1,0 +1,92 @@
+"""Ticks that keep flowing, and a reader that notes when each forecast became visible."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+from kafka import KafkaConsumer, TopicPartition
+
+from slotcast.settings import KafkaSettings
+from tests.contract.kafka_topics import KafkaTopics, Record
+
+PAUSE_S = 0.02
+
+
+class Feeder(Thread):
+    """Feeds a few ticks to every partition, again and again, until stopped."""
+
+    def __init__(
+        self, settings: KafkaSettings, ticks: Sequence[Sequence[Record]], at_once: int = 2
+    ) -> None:
+        super().__init__(daemon=True)
+        self._topics, self._ticks, self._at_once = KafkaTopics(settings), ticks, at_once
+        self._stopped = Event()
+        self.fed = [0] * len(ticks)
+        self.start()
+
+    def run(self) -> None:
+        while not self._stopped.wait(PAUSE_S):
+            for partition, ticks in enumerate(self._ticks):
+                some = ticks[self.fed[partition] : self.fed[partition] + self._at_once]
+                self._topics.feed(partition, some)
+                self.fed[partition] += len(some)
+        self._topics.close()
+
+    def stop(self) -> list[list[Record]]:
+        """The ticks of every partition that are in the log now."""
+        self._stopped.set()
+        self.join()
+        return [list(ticks[:fed]) for ticks, fed in zip(self._ticks, self.fed, strict=True)]
+
+
+class Seen(NamedTuple):
+    """A forecast as a reader of committed records saw it."""
+
+    partition: int
+    at_s: float
+    offset: int
+    value: bytes
+
+
+class Watcher(Thread):
+    """Reads the forecast topic from now on, committed records only, until stopped."""
+
+    def __init__(self, settings: KafkaSettings, partitions: int) -> None:
+        super().__init__(daemon=True)
+        tps = [TopicPartition(settings.forecasts, p) for p in range(partitions)]
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=settings.bootstrap_servers,
+            isolation_level="read_committed",
+            fetch_max_wait_ms=20,
+        )
+        self._consumer.assign(tps)
+        for tp in tps:
+            self._consumer.seek(tp, 0)
+        self._stopped = Event()
+        self.seen: list[Seen] = []
+        self.start()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            for tp, records in self._consumer.poll(50).items():
+                now = time.monotonic()
+                self.seen += [Seen(tp.partition, now, r.offset, r.value) for r in records]
+        self._consumer.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    def first_after(self, partition: int, at_s: float) -> float | None:
+        """When the first forecast of this partition after `at_s` was seen."""
+        return next((s.at_s for s in self.seen if s.partition == partition and s.at_s > at_s), None)
+
+    def longest_gap_s(self, partition: int, begin_s: float, end_s: float) -> float:
+        """Longest time within these that nothing new of this partition was seen."""
+        times = [s.at_s for s in self.seen if s.partition == partition]
+        times = [begin_s, *(t for t in times if begin_s < t < end_s), end_s]
+        return max(after - before for before, after in pairwise(times))
