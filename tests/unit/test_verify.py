@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast import matching, recompute
 from slotcast.bootstrap import load_bundle
-from slotcast.comparison import agree, identity_of
-from slotcast.derive import Deriver
-from slotcast.grounds import Promise, Undecidable
 from slotcast.log.memory import Forecast
 from slotcast.log.memory_history import MemoryHistory
 from slotcast.log.port import Committed
-from slotcast.matching import Answer, Matcher
 from slotcast.partition import CommitNote
+from slotcast.proof import matching, recompute
+from slotcast.proof.comparison import agree, identity_of
+from slotcast.proof.derive import Deriver
+from slotcast.proof.grounds import Promise, Undecidable
+from slotcast.proof.matching import Answer, Matcher
+from slotcast.proof.verify import FAULTS, PartitionReport, Proof
 from slotcast.settings import Settings
 from slotcast.store.memory import MemoryStore
-from slotcast.verify import FAULTS, PartitionReport, Proof
 from slotcast_models.step import numerics
 from tests.servers import ROOT
 from tests.simulation.scripts import random_events

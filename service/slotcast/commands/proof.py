@@ -16,12 +16,12 @@ import typer
 from slotcast.commands.options import Config, fail
 
 if TYPE_CHECKING:
-    from slotcast.comparison import Told
-    from slotcast.derive import Derivation
-    from slotcast.grounds import Advanced
     from slotcast.log.history import History
+    from slotcast.proof.comparison import Told
+    from slotcast.proof.derive import Derivation
+    from slotcast.proof.grounds import Advanced
+    from slotcast.proof.verify import PartitionReport
     from slotcast.settings import Settings
-    from slotcast.verify import PartitionReport
     from slotcast_models.bundle import Bundle
 
 Data = Annotated[
@@ -51,7 +51,7 @@ def verify(
     """
     import msgspec
 
-    from slotcast.verify import Proof
+    from slotcast.proof.verify import Proof
     from slotcast_models.step import numerics
 
     with _opened(config, data) as (settings, history, bundle):
@@ -84,8 +84,8 @@ def derive(
 
     Example: slotcast derive 0 4711 --config slotcast.toml
     """
-    from slotcast.derive import Deriver
-    from slotcast.grounds import Undecidable
+    from slotcast.proof.derive import Deriver
+    from slotcast.proof.grounds import Undecidable
     from slotcast_models.step import numerics
 
     with _opened(config, data) as (_, history, bundle):
@@ -161,7 +161,7 @@ def _progress() -> Iterator[Advanced]:
 
 
 def _print_report(report: PartitionReport) -> None:
-    from slotcast.verify import FAULTS
+    from slotcast.proof.verify import FAULTS
 
     typer.echo(
         f"partition {report.partition}: records {report.origin:,} to {report.committed:,} give"

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from slotcast.comparison import ForecastJudge, Told, identity_of
 from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
-from slotcast.grounds import Advanced, Undecidable, check_reach, read_note, silently
 from slotcast.log.history import History
 from slotcast.log.port import Batch
-from slotcast.recompute import Recomputation
+from slotcast.proof.comparison import ForecastJudge, Told, identity_of
+from slotcast.proof.grounds import Advanced, Undecidable, check_reach, read_note, silently
+from slotcast.proof.recompute import Recomputation
 from slotcast.ticks import TickParser
 from slotcast_models.bundle import Bundle
 

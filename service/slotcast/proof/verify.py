@@ -16,16 +16,16 @@ from collections.abc import Iterator
 
 import msgspec
 
-from slotcast.comparison import ForecastJudge, Told, identity_of, judge_letter
 from slotcast.controls import UnknownControl
 from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
-from slotcast.grounds import Advanced, Promise, Undecidable, check_reach, read_note, silently
 from slotcast.log.history import History
 from slotcast.log.port import DeadLetter, OffsetOutOfRange
-from slotcast.matching import Answer, Matcher, Tallies, Tally
 from slotcast.partition import CommitNote
-from slotcast.recompute import Recomputation
+from slotcast.proof.comparison import ForecastJudge, Told, identity_of, judge_letter
+from slotcast.proof.grounds import Advanced, Promise, Undecidable, check_reach, read_note, silently
+from slotcast.proof.matching import Answer, Matcher, Tallies, Tally
+from slotcast.proof.recompute import Recomputation
 from slotcast_models.bundle import Bundle
 
 FAULTS = {

@@ -1,0 +1,1 @@
+"""Proving from the log that what was published is what it should be."""
