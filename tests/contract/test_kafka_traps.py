@@ -351,6 +351,40 @@ def test_a_consumer_that_stays_silent_ends_the_worker(
     log.close()
 
 
+def test_a_member_left_without_partitions_joins_anew(settings: KafkaSettings) -> None:
+    log = KafkaLog(settings, stall_s=0.5)
+    until_owned(log, {0, 1})
+    left_out = [TopicPartition(settings.ticks, p) for p in (0, 1)]
+
+    log._membership.on_partitions_lost(left_out)  # the group still counts them as ours
+    lost, _ = until_owned(log, {0, 1})
+
+    assert lost == {0, 1}
+    log.close()
+
+
+def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
+    members = [KafkaLog(settings) for _ in range(3)]
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for log in members:
+            log.poll(200, 10)
+        owned = sorted(len(log._membership.owned()) for log in members)
+        if owned == [0, 1, 1]:
+            break
+    consumers = [log._consumer for log in members]
+    for log in members:
+        log._stall_s = 0.1
+
+    for _ in range(6):
+        for log in members:
+            log.poll(200, 10)
+
+    assert [log._consumer for log in members] == consumers
+    for log in members:
+        log.close()
+
+
 def test_a_quiet_topic_is_no_stall(settings: KafkaSettings, topics: KafkaTopics) -> None:
     log = KafkaLog(settings, stall_s=0.1)
     until_owned(log, {0, 1})

@@ -34,6 +34,7 @@ def ticks_of(log: SqliteLog) -> list[Record]:
 
 def test_kill_9_leaves_exactly_one_forecast_per_tick(tmp_path: Path) -> None:
     data, rng = str(tmp_path / "data"), random.Random(2)
+    run("warm")  # else the first lives are spent compiling
     for _ in range(3):
         worker = subprocess.Popen(
             [*COMMAND, "demo", "--rate", "3000", "--port", "0", "--data", data],

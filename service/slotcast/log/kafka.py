@@ -46,6 +46,7 @@ from slotcast.settings import KafkaSettings
 
 JOIN_POLL_MS = 200
 """A shorter poll gives up before it has found its coordinator, every time."""
+OUTSIDE_PAUSE_S = 0.05
 STALL_S = 6.0
 """Silence with records waiting after which the consumer is replaced."""
 
@@ -84,7 +85,7 @@ class KafkaLog:
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, as of the last metadata."""
         with kafka_errors(f"list the partitions of {self._settings.ticks}", self._settings):
-            return sorted(self._consumer.partitions_for_topic(self._settings.ticks))
+            return sorted(self._consumer.partitions_for_topic(self._settings.ticks) or ())
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
         """Records of live partitions, and what the group gave and took."""
@@ -92,7 +93,11 @@ class KafkaLog:
             raise self._fenced
         if self._consumer.group_metadata().state is not MemberState.STABLE:
             timeout_ms = max(timeout_ms, JOIN_POLL_MS)
+        begun = time.monotonic()
         found = self._fetch(timeout_ms, max_ticks)
+        if not found and time.monotonic() - begun < OUTSIDE_PAUSE_S < timeout_ms / 1e3:
+            # Without its coordinator the client returns at once, again and again.
+            time.sleep(OUTSIDE_PAUSE_S)
         # Taken now: it belongs to these records. Later it may be that of another generation.
         self._group = self._consumer.group_metadata()
         gained, lost = self._membership.take()
@@ -242,9 +247,14 @@ class KafkaLog:
         now = time.monotonic()
         if heard:
             self._heard, self._replaced = now, False
-        if not self._live or now - self._heard < self._stall_s:
+        if now - self._heard < self._stall_s:
             return
         self._heard = now
+        if not self._membership.owned() and self._is_left_out():
+            logger.warning("in %s without partitions: joining anew", self._settings.group)
+            self._replace()
+        if not self._live:
+            return
         behind = sorted(p for p in self._live if self._is_behind(p))
         if not behind:
             return
@@ -255,6 +265,15 @@ class KafkaLog:
             )
         logger.warning("%s-%s are stalled: joining anew", self._settings.ticks, behind)
         self._replace()
+
+    def _is_left_out(self) -> bool:
+        """Whether we are a member without partitions although there are enough for everyone."""
+        if self._consumer.group_metadata().state is not MemberState.STABLE:
+            return False
+        try:
+            return self._takeover.members() <= len(self.partitions())
+        except LogError:
+            return False
 
     def _is_behind(self, partition: int) -> bool:
         try:

@@ -6,6 +6,7 @@ partition: paused, at a position of our own, so that nothing is fetched before `
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from slotcast.log.kafka_takeover import client_id
 from slotcast.settings import KafkaSettings
 
 HEARTBEAT_MS = 300
+METADATA_TIMEOUT_S = 10.0
+METADATA_PAUSE_S = 0.1
 
 
 class Change(NamedTuple):
@@ -114,4 +117,16 @@ def join(settings: KafkaSettings, worker: str) -> tuple[Any, Membership]:
         )
         membership = Membership(consumer)
         consumer.subscribe([settings.ticks], listener=membership)
+        _await_partitions(consumer, settings.ticks)
     return consumer, membership
+
+
+def _await_partitions(consumer: Any, topic: str) -> None:
+    """Wait until the client knows the topic.
+
+    A leader that does not yet, of a topic just made, gives its group no partitions, and leaves it
+    at that.
+    """
+    deadline = time.monotonic() + METADATA_TIMEOUT_S
+    while not consumer.partitions_for_topic(topic) and time.monotonic() < deadline:
+        time.sleep(METADATA_PAUSE_S)

@@ -106,6 +106,12 @@ class Takeover:
             if self._worker in alive and owner.removeprefix(self._prefix) not in alive:
                 self._end(owner)
 
+    def members(self) -> int:
+        """How many members the group has. Raises `LogError`."""
+        group = self._settings.group
+        with kafka_errors(f"describe group {group}", self._settings):
+            return len(self._admin.describe_groups([group])[group]["members"])
+
     def _alive(self) -> set[str]:
         """Names of the workers that the group knows."""
         group = self._settings.group
