@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,9 +47,12 @@ def listener(key: str, name: str) -> tuple[str, str]:
 
 def accepted_by(tool: str, *arguments: str) -> None:
     """Assert that a native tool accepts a file; skip where the tool is not installed."""
-    if not shutil.which(tool):
+    found = shutil.which(
+        tool, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if not found:
         pytest.skip(f"{tool} is not installed")
-    command = [tool, *arguments]
+    command = [found, *arguments]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
