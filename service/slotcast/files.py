@@ -161,15 +161,15 @@ class Pace:
     def __init__(self, speed: float | None) -> None:
         if speed is not None and not 0 < speed < math.inf:
             raise ValueError(f"speed is {speed}: give a factor above 0, or none for full speed")
-        self._speed = speed
+        self.speed = speed
         self._start: tuple[int, float] | None = None
 
     def wait_s(self, ts_ms: int, now_s: float) -> float:
         """Seconds from `now_s` (monotonic) until the tick recorded at `ts_ms` is due."""
-        if self._speed is None:
+        if self.speed is None:
             return 0.0
         first_ms, first_s = self._start = self._start or (ts_ms, now_s)
-        due_s = first_s + (ts_ms - first_ms) / 1000 / self._speed
+        due_s = first_s + (ts_ms - first_ms) / 1000 / self.speed
         return max(0.0, due_s - now_s)
 
 

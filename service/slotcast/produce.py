@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from slotcast.feed import PULSE_S
+from slotcast.feed import PULSE_S, paced
 from slotcast.files import ColumnMap, Pace, count_rows, read_ticks
 from slotcast.log.kafka_topics import ensure_tick_topic
 from slotcast.log.port import LogError
@@ -100,19 +100,8 @@ def produce_file(
 ) -> int:
     """Send the file's ticks; returns how many. Raises FileError, LogError."""
     pace = Pace(speed)
-
-    def parts() -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
-        for block in read_ticks(path, columns):
-            start = 0
-            for i, ts_ms in enumerate(block.ts_ms.tolist() if speed else ()):
-                wait_s = pace.wait_s(ts_ms, time.monotonic())
-                if wait_s > PULSE_S:
-                    yield block.keys[start:i], block.values[start:i]
-                    start = i
-                    stop.wait(wait_s)
-            yield block.keys[start:], block.values[start:]
-
-    return _send_all(settings, topic, f"{path.name} -> {topic}", count_rows(path), parts(), stop)
+    parts = (part for block in read_ticks(path, columns) for part in paced(block, pace, stop))
+    return _send_all(settings, topic, f"{path.name} -> {topic}", count_rows(path), parts, stop)
 
 
 def produce_market(
