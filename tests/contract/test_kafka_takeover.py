@@ -103,6 +103,18 @@ def test_a_dead_owners_transaction_is_ended_at_once(
     assert open_ones(settings) == []
 
 
+def test_a_position_is_told_without_touching_what_is_open(
+    join: Callable[..., KafkaLog], settings: KafkaSettings
+) -> None:
+    owner, onlooker = join("worker-0"), join("worker-1")
+    until_owned(owner, {0, 1})
+    commit(owner, 3)
+    leave_open(owner, offset=9)
+
+    assert [log.position(0) for log in (owner, onlooker)] == [3, 3]
+    assert open_ones(settings) == [owner.owner]
+
+
 def test_it_is_found_without_a_note_too(
     join: Callable[..., KafkaLog], settings: KafkaSettings
 ) -> None:

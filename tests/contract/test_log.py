@@ -679,6 +679,40 @@ def test_any_thread_may_append(bench: Bench, log: Log) -> None:
         assert by_thread == [list(range(partition, 20, 2))] * 4
 
 
+# Positions
+
+
+def test_the_position_is_the_committed_offset(bench: Bench, log: Log) -> None:
+    bench.feed(0, ticks(10))
+    assert log.position(0) is None
+
+    log.publish(commit(0, 7, "note"))
+
+    assert (log.position(0), log.position(1)) == (7, None)
+
+
+def test_any_thread_sees_positions_move_while_the_owner_works(bench: Bench, log: Log) -> None:
+    bench.feed(0, ticks(20))
+    log.go(0, 0)
+    seen: list[int] = []
+
+    def look() -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while (seen[-1] if seen else 0) < 20 and time.monotonic() < deadline:
+            seen.append(log.position(0) or 0)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for batch in drain(log, 20, max_ticks=5):
+        log.publish(commit(0, int(batch.offsets[-1]) + 1))
+    for thread in threads:
+        thread.join()
+
+    assert max(seen) == 20
+    assert set(seen) <= set(range(21))
+
+
 def test_close_can_be_called_twice(log: Log) -> None:
     log.close()
     log.close()

@@ -25,7 +25,7 @@ from slotcast.log.kafka_client import (
     kafka_errors,
 )
 from slotcast.log.kafka_group import join
-from slotcast.log.kafka_offsets import OffsetAdmin, Offsets
+from slotcast.log.kafka_offsets import OffsetAdmin, Offsets, Positions
 from slotcast.log.kafka_producer import Appender, Publisher
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import batch_of
@@ -73,6 +73,7 @@ class KafkaLog:
         with kafka_errors(f"ask about group {settings.group}", settings):
             self._admin = OffsetAdmin(**connection(settings))
         self._offsets = Offsets(settings, self._admin)
+        self._positions = Positions(settings)
         self._takeover = Takeover(settings, self._worker, self._admin)
         self._consumer, self._membership = join(settings, self._worker)
 
@@ -141,6 +142,10 @@ class KafkaLog:
             self._takeover.end_any()
             raise
 
+    def position(self, partition: int) -> int | None:
+        """The group's committed offset as it stands; any thread."""
+        return self._positions.of(partition)
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset, and the offset after the last stable record; asks the broker."""
         return self._reader.bounds(partition)
@@ -189,6 +194,7 @@ class KafkaLog:
         self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
         self._reader.close()
         self._offsets.close()
+        self._positions.close()
         self._admin.close()
 
     def _tp(self, partition: int) -> Any:

@@ -7,6 +7,7 @@ worker stands still. Here that is `NotYet`. This module changes no offset and jo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -14,9 +15,9 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import RetriableError, UnstableOffsetCommitError
 
-from slotcast.log.kafka_client import kafka_errors
+from slotcast.log.kafka_client import connection, kafka_errors
 from slotcast.log.kafka_reader import Reader
-from slotcast.log.port import Committed, NotYet, OffsetsLost
+from slotcast.log.port import Committed, LogError, NotYet, OffsetsLost
 from slotcast.settings import KafkaSettings
 
 
@@ -83,6 +84,38 @@ class Offsets:
         if found is None or found.offset < 0:
             return None
         return Committed(found.offset, found.metadata or "")
+
+
+class Positions:
+    """Committed offsets as they stand, for any thread; settles nothing and waits for nobody."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._admin: OffsetAdmin | None = None
+        self._closed = False
+
+    def of(self, partition: int) -> int | None:
+        """The group's committed offset, or None. Raises `LogError`."""
+        found = Offsets(self._settings, self._open()).latest(partition)
+        return found.offset if found else None
+
+    def close(self) -> None:
+        """Close the connection; there is no answer afterwards."""
+        with self._lock:
+            admin, self._admin, self._closed = self._admin, None, True
+        if admin is not None:
+            admin.close()
+
+    def _open(self) -> OffsetAdmin:
+        doing = f"ask about group {self._settings.group}"
+        with self._lock:
+            if self._closed:
+                raise LogError(f"cannot {doing}: the log is closed")
+            if self._admin is None:
+                with kafka_errors(doing, self._settings):
+                    self._admin = OffsetAdmin(**connection(self._settings))
+            return self._admin
 
 
 def _last_value(reader: Reader, partition: int, first: int, end: int) -> bytes | None:

@@ -158,6 +158,11 @@ class MemoryLog:
         """The committed position, or None."""
         return self.broker.offsets.get(partition)
 
+    def position(self, partition: int) -> int | None:
+        """The committed offset, or None."""
+        committed = self.broker.offsets.get(partition)
+        return committed.offset if committed else None
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset and the offset after the last record or gap."""
         return self.broker.first[partition], self.broker.end[partition]

@@ -9,7 +9,7 @@ Rules every adapter keeps (tests/contract/test_log.py runs them against each):
 - `publish` is the only commit point. If it returns, everything in the outbox is in the log and the
   offsets are committed. If it raises `CommitFailed`, the caller must forget what it computed and
   recover from the committed offset.
-- One thread calls everything except `append`, which any thread may call.
+- One thread calls everything except `append`, `position` and `partitions`: any thread may.
 """
 
 from __future__ import annotations
@@ -160,6 +160,12 @@ class Log(Protocol):
         """The group's committed position, or None if there has never been one.
 
         Raises `NotYet` while someone may still move it, `OffsetsLost` when it has expired.
+        """
+
+    def position(self, partition: int) -> int | None:
+        """The group's committed offset as it stands, whoever owns the partition; any thread.
+
+        Only looks: it waits for nobody and ends nothing. Raises `LogError` when there is no answer.
         """
 
     def bounds(self, partition: int) -> tuple[int, int]:

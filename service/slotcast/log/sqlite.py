@@ -100,6 +100,11 @@ class SqliteLog:
         with self._errors("read"):
             return tables.committed(self._database.connection(), partition)
 
+    def position(self, partition: int) -> int | None:
+        """The committed offset, or None."""
+        committed = self.committed(partition)
+        return committed.offset if committed else None
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset still here, and the offset of the next tick."""
         with self._errors("read"):
