@@ -12,6 +12,7 @@ padded, and what is longer than the stage is cut, so that activations stay in th
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ EXACT = 16
 CHUNK = 256
 
 
+@cache
 def numerics() -> str:
     """Name of everything outside the bundle that bits may depend on: CPU family and libraries."""
     cpu = f"{platform.machine()}-{llvmlite.binding.get_host_cpu_name()}"

@@ -55,7 +55,7 @@ class Engine:
         """`slots` stay resident between commits, up to `max_poll_ticks` more during a poll."""
         self.predictor = Predictor(bundle)
         self.slots = Slots(slots + max_poll_ticks)
-        self.kept = slots
+        self.kept, self.most_ticks = slots, max_poll_ticks
         self.rows, self.memory = bundle.layout.allocate(self.slots.capacity)
         self.dirty = np.zeros(self.slots.capacity, np.bool_)
         self._fresh = self.predictor.fresh_row()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from slotcast.engine import Engine
-from slotcast.log.port import Committed, Log, NotYet, OffsetOutOfRange, Outbox
+from slotcast.log.port import Batch, Committed, Log, NotYet, OffsetOutOfRange, Outbox
 from slotcast.partition import CommitNote, Partition, Phase
 from slotcast.residence import Residence
 from slotcast.snapshot import Header, SnapshotDamaged, decode_header
@@ -60,21 +60,27 @@ class Recovery:
             partition.origin, partition.fingerprint, bundle, self.numerics, self.log.owner
         )
 
-    def run(self, partition: Partition) -> Iterator[bool]:
-        """Recover the partition and take it live. Raises RecoveryImpossible, CommitFailed."""
+    def run(self, partition: Partition, *, trusted: bool = True) -> Iterator[bool]:
+        """Recover the partition and take it live; its snapshot is used if it is trusted.
+
+        Raises RecoveryImpossible, CommitFailed, StoreError.
+        """
         committed = yield from self._committed(partition)
         note = CommitNote.read(committed.metadata)
         self._check_bundle(partition, note)
-        use_snapshot = True
-        while True:
+        if trusted:
             try:
-                yield from self._restore(partition, committed, note, use_snapshot)
-                break
+                yield from self._restore(partition, committed, note, trusted)
             except SnapshotDamaged as error:
-                if not use_snapshot:
-                    raise RecoveryImpossible(str(error)) from error
                 log.warning("partition %d: %s: replaying all of it", partition.number, error)
-                use_snapshot = False
+                trusted = False
+        if not trusted:
+            # Only its owner may clear a snapshot, and only the owner can commit.
+            yield from self._publish(partition.number, committed)
+            try:
+                yield from self._restore(partition, committed, note, trusted)
+            except SnapshotDamaged as error:
+                raise StoreUnavailable(f"what was just written is damaged: {error}") from error
         yield from self._commit(partition)
         self.log.go(partition.number, partition.committed)
         partition.watermark_at = self.clock()
@@ -92,8 +98,11 @@ class Recovery:
 
     def _commit(self, partition: Partition) -> Iterator[bool]:
         offset = Committed(partition.committed, self.note(partition).text())
-        outbox = Outbox(offsets={partition.number: offset})
-        yield from self._patiently(partition.number, lambda: self.log.publish(outbox))
+        yield from self._publish(partition.number, offset)
+
+    def _publish(self, number: int, offset: Committed) -> Iterator[bool]:
+        outbox = Outbox(offsets={number: offset})
+        yield from self._patiently(number, lambda: self.log.publish(outbox))
 
     def _patiently(self, number: int, ask: Callable[[], Answer]) -> Generator[bool, None, Answer]:
         """Ask between turns until there is an answer, and say how long that takes."""
@@ -216,19 +225,22 @@ class Recovery:
         return True
 
     def _replay(self, partition: Partition) -> Iterator[bool]:
-        number = partition.number
         partition.replay_from = partition.replay_at = partition.watermark
         try:
-            for batch in self.log.read(number, partition.watermark, partition.committed):
-                parsed = self.parser.parse(batch)
-                self.residence.bring_in(partition, parsed.names)
-                stepped = self.engine.advance([parsed])[0]
-                partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
-                partition.reset_all = max([partition.reset_all, *parsed.reset_all])
-                partition.replay_at = int(batch.offsets[-1]) + 1 if len(batch) else 0
-                self.replayed(len(stepped.ticked))
-                self.residence.page_out({number: partition})
-                yield True
+            for batch in self.log.read(partition.number, partition.watermark, partition.committed):
+                for piece in batch.pieces(self.engine.most_ticks):  # there may be no more slots
+                    self._replay_piece(partition, piece)
+                    yield True
         except OffsetOutOfRange as error:
-            raise RecoveryImpossible(f"partition {number}: {error}") from error
+            raise RecoveryImpossible(f"partition {partition.number}: {error}") from error
         partition.replay_at = partition.committed
+
+    def _replay_piece(self, partition: Partition, batch: Batch) -> None:
+        parsed = self.parser.parse(batch)
+        self.residence.bring_in(partition, parsed.names)
+        stepped = self.engine.advance([parsed])[0]
+        partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
+        partition.reset_all = max([partition.reset_all, *parsed.reset_all])
+        partition.replay_at = int(batch.offsets[-1]) + 1
+        self.replayed(len(stepped.ticked))
+        self.residence.page_out({partition.number: partition})

@@ -154,7 +154,9 @@ class Worker:
         partition.move(Phase.RECOVERING)
         self._forget(partition)
         self.parts.log.hold(number)
-        self._recoveries[number] = self.parts.recovery.run(partition)
+        # A damaged row may not be met again before its next tick: replay all of it now.
+        trusted = cause != SnapshotDamaged.__name__
+        self._recoveries[number] = self.parts.recovery.run(partition, trusted=trusted)
         self.parts.metrics.recoveries.labels(cause).inc()
 
     def _deliver(self, poll: Poll) -> Cycle | None:

@@ -26,6 +26,7 @@ SCHEMA = TickSchema(
     features=(Quantity(name="volume", ge=0),),
     max_gap_ms=60_000,
 )
+_PLAIN = Settings(schema=SCHEMA)
 START_MS = 1_700_000_000_000
 
 
@@ -110,10 +111,13 @@ class World:
         """A new worker; it takes all partitions from those before it, which are dead."""
         if takes_all:
             self.broker.assign(None, *range(self.partitions))
-        settings = Settings(
-            schema=SCHEMA,
-            store=StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
-            worker=WorkerSettings(slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings),
+        settings = _PLAIN.model_copy(
+            update={
+                "store": StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
+                "worker": WorkerSettings(
+                    slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings
+                ),
+            }
         )
         log: Any = MemoryLog(self.partitions, self.broker)
         store: Any = MemoryStore(self.store)

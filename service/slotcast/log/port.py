@@ -65,6 +65,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def pieces(self, most: int) -> Iterator[Batch]:
+        """The same records as batches of at most `most`."""
+        for first in range(0, len(self), most):
+            part = slice(first, first + most)
+            yield Batch(
+                self.partition,
+                self.offsets[part],
+                self.timestamps_ms[part],
+                self.keys[part],
+                self.values[part],
+                self.controls[part] if self.controls is not None else None,
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:
