@@ -14,7 +14,7 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo up down test check style types arrows format servers lock upgrade clean
+.PHONY: help demo up down test faults check style types arrows format servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ demo: $(SERVE)/.ready  ## live forecasts on simulated ticks, until Ctrl-C (TICKS
 
 test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
 	@$(DEV)/bin/python -m pytest $(ARGS)
+
+faults: $(DEV)/.ready servers  ## every named fault under load, with a table (ARGS="-k redis" to choose)
+	@$(DEV)/bin/python -m pytest tests/faults -m "" $(ARGS)
 
 up:  ## the whole stack in containers: broker, store, worker, producer, metrics, dashboards
 	@docker compose up --detach --build --wait

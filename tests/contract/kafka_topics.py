@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -22,18 +22,22 @@ class KafkaTopics:
         self._producer = KafkaProducer(bootstrap_servers=settings.bootstrap_servers, linger_ms=20)
 
     def feed(self, partition: int, records: Sequence[Record]) -> None:
-        topic = self.settings.ticks
-        self._producer.partitions_for(topic)
-        sent = []
-        for key, value, timestamp_ms, control in records:
-            headers = [] if control is None else [("slotcast-control", control)]
-            # `send` refuses a record without key and value, the broker does not.
-            at = TopicPartition(topic, partition)
-            appended = self._producer._accumulator.append(at, timestamp_ms, key, value, headers)
-            sent.append(appended[0])
-        self._producer.flush(30)
+        self.feed_all({partition: records})
+
+    def feed_all(self, records: Mapping[int, Sequence[Record]], timeout_s: float = 30.0) -> None:
+        """Feed several partitions at once, and wait until all of it is in the log."""
+        self._producer.partitions_for(self.settings.ticks)
+        sent = [self._append(p, record) for p, some in records.items() for record in some]
+        self._producer.flush(timeout_s)
         for future in sent:
-            future.get(30)
+            future.get(timeout_s)
+
+    def _append(self, partition: int, record: Record) -> Any:
+        key, value, timestamp_ms, control = record
+        headers = [] if control is None else [("slotcast-control", control)]
+        at = TopicPartition(self.settings.ticks, partition)
+        # `send` refuses a record without key and value, the broker does not.
+        return self._producer._accumulator.append(at, timestamp_ms, key, value, headers)[0]
 
     def abort_one(self, partition: int) -> int:
         """Send a record and abort it: two offsets that no reader of committed records sees."""

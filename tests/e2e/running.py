@@ -195,14 +195,20 @@ def reference(
     for partition, records in enumerate(ticks):
         for key, value, timestamp_ms, control in records:
             broker.feed(partition, key, value, timestamp_ms, control)
+    run_through(schema, broker)
+    return broker.forecasts, broker.dead_letters
+
+
+def run_through(schema: TickSchema, broker: MemoryBroker) -> None:
+    """One worker without any trouble, until every record of the broker is committed."""
     settings = Settings(schema=schema, worker=WorkerSettings(slots=10_000))
-    worker = build_worker(settings, MemoryLog(len(ticks), broker), MemoryStore(), Metrics())
+    partitions = range(len(broker.ticks))
+    worker = build_worker(settings, MemoryLog(len(partitions), broker), MemoryStore(), Metrics())
     while any(
-        p not in broker.offsets or broker.offsets[p].offset < broker.end[p]
-        for p in range(len(ticks))
+        p not in broker.offsets or broker.place(p, broker.offsets[p].offset) < len(broker.ticks[p])
+        for p in partitions
     ):
         worker.turn()
-    return broker.forecasts, broker.dead_letters
 
 
 def by_identity(records: Sequence[Any]) -> dict[int, tuple[bytes, bytes]]:

@@ -14,6 +14,8 @@ from slotcast.settings import KafkaSettings
 from tests.contract.kafka_topics import KafkaTopics, Record
 
 PAUSE_S = 0.02
+PATIENCE_S = 60.0
+"""A broker may be away for a while."""
 
 
 class Feeder(Thread):
@@ -30,10 +32,13 @@ class Feeder(Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(PAUSE_S):
-            for partition, ticks in enumerate(self._ticks):
-                some = ticks[self.fed[partition] : self.fed[partition] + self._at_once]
-                self._topics.feed(partition, some)
-                self.fed[partition] += len(some)
+            some = {
+                partition: ticks[fed : fed + self._at_once]
+                for partition, (ticks, fed) in enumerate(zip(self._ticks, self.fed, strict=True))
+            }
+            self._topics.feed_all(some, PATIENCE_S)
+            for partition, fed in some.items():
+                self.fed[partition] += len(fed)
         self._topics.close()
 
     def stop(self) -> list[list[Record]]:

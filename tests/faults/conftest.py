@@ -1,0 +1,163 @@
+"""The frame of the fault suite. `make faults` runs all of it, `make test` what is not `long`.
+
+To add a fault, write a test that
+
+- has a name for its row: `@pytest.mark.fault("Redis: {how}")`; parameters of the test fill in;
+- makes workers: `workers = group(partitions=2, session_timeout_ms=2_000)`, then
+  `workers.join("worker-0")` starts one and `workers.feed()` lets ticks flow and a reader read;
+- breaks something, and counts that: `fault.injected()`;
+- ends with `workers.check()`, the oracle (`tests.faults.oracle`).
+
+`fault.takeover_s`, `fault.still_s` and `fault.note` show in the table and are never asserted. What
+takes more than some 10 s is `@pytest.mark.long`; every test runs for both clients, the second one
+as `long` unless the test has `@pytest.mark.both`. For `group`'s arguments see below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slotcast.bootstrap import prepare
+from slotcast.settings import KafkaSettings, Settings
+from tests.e2e.running import Serving
+from tests.faults.group import PARTITIONS, Group, lines
+from tests.faults.report import FILE, Fault, table, write
+from tests.faults.ticks import stream
+from tests.servers import Broker, KafkaServer, RedisServer
+
+CLIENTS = (
+    ("kafka-python", "librdkafka") if "client" in KafkaSettings.model_fields else ("kafka-python",)
+)
+FAULT = pytest.StashKey[Fault]()
+SEEN = pytest.StashKey[list[Fault]]()
+HERE = Path(__file__).parent
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test with a worker runs once for every client."""
+    if "client" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both")
+        first, *others = CLIENTS
+        marks = () if both else (pytest.mark.long,)
+        found = [first, *(pytest.param(other, marks=marks) for other in others)]
+        metafunc.parametrize("client", found)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here is a named fault."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("fault") is None:
+            raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.fault(NAME)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    """Note what came of it."""
+    report = yield
+    fault = item.stash.get(FAULT, None)
+    if fault is not None and (call.when == "call" or report.outcome == "failed"):
+        fault.result = report.outcome
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table, and the same as JSON."""
+    faults = config.stash.get(SEEN, [])
+    if not faults:
+        return
+    terminalreporter.section("faults")
+    for line in table(faults):
+        terminalreporter.write_line(line)
+    for source in sorted({fault.source for fault in faults if fault.source}):
+        terminalreporter.write_line(f"ticks: {source}")
+    write(faults)
+    terminalreporter.write_line(f"written to {FILE.relative_to(config.rootpath)}")
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """The row of this test."""
+    (name,) = request.node.get_closest_marker("fault").args
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    found = Fault(name.format(**parameters), parameters.get("client", "-"))
+    request.node.stash[FAULT] = found
+    request.config.stash.setdefault(SEEN, []).append(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """The first start of a worker need not compile."""
+    prepare(Settings())
+
+
+@pytest.fixture
+def own_broker() -> Iterator[KafkaServer]:
+    """A Kafka of this test's own, to be broken."""
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_store() -> Iterator[RedisServer]:
+    """A Redis of this test's own, to be broken."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def group(
+    kafka: Broker,
+    redis_url: str,
+    redis_prefix: str,
+    tmp_path: Path,
+    client: str,
+    fault: Fault,
+    compiled: None,
+) -> Iterator[Callable[..., Group]]:
+    """`group(partitions=4, bootstrap=..., redis=..., **settings)` of `[kafka]`, for `join` to use.
+
+    Without the two addresses the workers use the servers of all tests.
+    """
+    groups: list[Group] = []
+    made: list[Serving] = []
+
+    def make(
+        partitions: int = PARTITIONS,
+        bootstrap: str = kafka.bootstrap,
+        redis: str = redis_url,
+        **settings: object,
+    ) -> Group:
+        flowing = stream(partitions)
+        fault.source = flowing.source
+        if client != CLIENTS[0]:
+            settings["client"] = client
+
+        def worker(name: str | None) -> Serving:
+            made.append(
+                Serving(
+                    tmp_path / str(len(made)),
+                    bootstrap,
+                    redis,
+                    redis_prefix,
+                    flowing.schema,
+                    partitions,
+                    instance_id=name,
+                    kafka="\n".join(lines(settings)),
+                )
+            )
+            return made[-1]
+
+        groups.append(Group(worker, fault, flowing))
+        return groups[-1]
+
+    yield make
+    for started in groups:
+        started.close()
+    for one in made:
+        one.kill()
+        one.topics.close()

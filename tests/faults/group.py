@@ -1,0 +1,151 @@
+"""Workers of one group as processes, with ticks that flow in and a reader of what comes out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from slotcast.log.memory import MemoryBroker
+from tests.e2e.running import Serving
+from tests.e2e.streaming import Feeder, Watcher
+from tests.faults.oracle import judge
+from tests.faults.report import Fault
+from tests.faults.ticks import Stream
+
+PARTITIONS = 4
+PATIENCE_S = 40.0
+Make = Callable[[str | None], Serving]
+
+
+class Group:
+    """Workers of one group, and what goes in and comes out meanwhile."""
+
+    def __init__(self, make: Make, fault: Fault, stream: Stream) -> None:
+        self._make, self._stream, self._fault = make, stream, fault
+        self._partitions = set(range(len(stream.ticks)))
+        self.workers: list[Serving] = []
+        self.feeder: Feeder | None = None
+
+    def join(self, name: str | None = "worker-0", **environment: str) -> Serving:
+        """Start another worker."""
+        worker = self._make(name)
+        self.workers.append(worker)
+        worker.start(**environment)
+        return worker
+
+    def feed(self, at_once: int = 4) -> None:
+        """Let ticks flow once every worker has its share and every partition is live."""
+        self.until(
+            lambda: all(map(live_of, self.workers)) and self.live() == self._partitions,
+            "not all partitions are live",
+        )
+        self.watcher = Watcher(self.workers[0].kafka, len(self._partitions))
+        self.feeder = Feeder(self.workers[0].kafka, self._stream.ticks, at_once)
+
+    def close(self) -> None:
+        if self.feeder:
+            self.feeder.stop()
+            self.watcher.stop()
+
+    def live(self) -> set[int]:
+        """Partitions that some worker has live."""
+        return set().union(*(live_of(worker) for worker in self.workers))
+
+    def until(
+        self, condition: Callable[[], bool], complaint: str, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Wait for this, and show the workers' logs if it does not come."""
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(complaint + self.logs())
+            time.sleep(0.02)
+
+    def logs(self) -> str:
+        """The last lines of every worker."""
+        return "".join(f"\n\n{w.folder.name}:\n{w.log_tail()}" for w in self.workers)
+
+    def until_live(self, worker: Serving, share: Collection[int] = ()) -> None:
+        """Wait until this worker has a partition live, or just these."""
+        self.until(
+            lambda: live_of(worker) == share if share else bool(live_of(worker)),
+            f"{worker.folder.name} does not get its partitions",
+        )
+
+    def until_dead(self, worker: Serving) -> int:
+        """Wait until this worker has ended; its exit code."""
+        assert worker.process is not None
+        process = worker.process
+        self.until(lambda: process.poll() is not None, f"{worker.folder.name} does not end")
+        assert process.returncode is not None
+        return process.returncode
+
+    def flow_for(self, seconds: float, partitions: Collection[int] | None = None) -> None:
+        """Wait until forecasts that are at least this much later are seen in all of these."""
+        end_s = time.monotonic() + seconds
+        wanted = self._partitions if partitions is None else set(partitions)
+        self.until(
+            lambda: all(self.watcher.first_after(p, end_s) for p in wanted),
+            f"partitions {sorted(wanted)} do not go on",
+        )
+
+    def went_on_s(self, since_s: float, partitions: Collection[int] | None = None) -> float:
+        """How long after `since_s` the last of these gave forecasts again (0.5 s late is none)."""
+        wanted = self._partitions if partitions is None else partitions
+        firsts = [self.watcher.first_after(p, since_s + 0.5) or since_s for p in wanted]
+        return max(firsts) - since_s
+
+    def still_s(self, partitions: Collection[int], begin_s: float, end_s: float) -> float:
+        """The longest silence of any of these within these times."""
+        return max(self.watcher.longest_gap_s(p, begin_s, end_s) for p in partitions)
+
+    def check(self, expected: MemoryBroker | None = None) -> None:
+        """End the flow and let the oracle judge."""
+        assert self.feeder is not None
+        self.feeder.stop()
+        try:
+            judge(self._fault, self.workers[0], self.watcher, expected)
+        except AssertionError as error:
+            error.add_note(self.logs())
+            raise
+
+
+def live_of(worker: Serving) -> set[int]:
+    """The partitions that this worker has live; none if it does not answer."""
+    if worker.process is None or worker.process.poll() is not None or is_stopped(worker):
+        return set()
+    try:
+        found = worker.get("/summary")["partitions"]
+    except OSError:
+        return set()
+    return {p["partition"] for p in found if p["phase"] == "live"}
+
+
+def is_stopped(worker: Serving) -> bool:
+    """Whether the process is frozen by SIGSTOP."""
+    assert worker.process is not None
+    status = Path(f"/proc/{worker.process.pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] == "T"
+
+
+def gained(worker: Serving) -> float:
+    """How many partitions this worker was given so far; 0 if it does not answer."""
+    return recoveries(worker, "gained")
+
+
+def recoveries(worker: Serving, cause: str) -> float:
+    """How often this worker began to recover a partition for this reason."""
+    try:
+        text = worker.text("/metrics")
+    except OSError:
+        return 0
+    found = re.search(rf'recoveries_total\{{cause="{cause}"\}} (\S+)', text)
+    assert found
+    return float(found[1])
+
+
+def lines(settings: dict[str, object]) -> Sequence[str]:
+    """Settings as lines of a section."""
+    return [f"{name} = {value!r}".replace("'", '"') for name, value in settings.items()]

@@ -1,0 +1,68 @@
+"""The ticks that flow while something breaks: real quotes, else a simulated market, and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tests.contract.kafka_topics import Record
+from tests.e2e.running import PRICE, STAMP_MS, market_ticks
+from tests.servers import ROOT
+
+STRETCHES, ROWS = 8, 2_000
+"""Each of the few instruments is cut into so many, so that there are more than slots."""
+QUOTES = """
+[schema]
+targets = ["bid", "ask"]
+"""
+
+
+class Stream(NamedTuple):
+    """Ticks by partition, the schema they follow, and where they are from."""
+
+    source: str
+    schema: str
+    ticks: Sequence[Sequence[Record]]
+
+
+@cache
+def stream(partitions: int) -> Stream:
+    """As many ticks as any fault needs."""
+    folder = Path(os.environ.get("SLOTCAST_DATA", ROOT.parent / "shared" / "data"))
+    file = folder / "fx_ticks" / "fx_ticks.parquet"
+    if file.is_file():
+        return Stream(
+            f"real quotes (fx_ticks, in stretches of {ROWS:,})", QUOTES, _quotes(file, partitions)
+        )
+    missing = f"simulated market: no real quotes at {file}, set SLOTCAST_DATA"
+    return Stream(missing, PRICE, market_ticks(100_000, partitions))
+
+
+def _quotes(file: Path, partitions: int) -> list[list[Record]]:
+    """All stretches of a partition take turns."""
+    table = pq.read_table(file)
+    stretches = [
+        (
+            f"{name}-{part}",
+            table.filter(pc.equal(table["instrument"], name)).slice(part * ROWS, ROWS),
+        )
+        for name in sorted(pc.unique(table["instrument"]).to_pylist())
+        for part in range(STRETCHES)
+    ]
+    return [_in_turns(stretches[partition::partitions]) for partition in range(partitions)]
+
+
+def _in_turns(stretches: Sequence[tuple[str, Any]]) -> list[Record]:
+    rows = [[row | {"instrument": name} for row in some.to_pylist()] for name, some in stretches]
+    return [
+        (row["instrument"].encode(), json.dumps(row).encode(), STAMP_MS + i, None)
+        for i, row in enumerate(chain.from_iterable(zip(*rows, strict=True)))
+    ]
