@@ -36,7 +36,11 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentView:
-    """One instrument. `slot` is None while it is paged out; `ts` is in the schema's time unit."""
+    """One instrument. `slot` is None while it is paged out; `ts` is in the schema's time unit.
+
+    `offset` is that of its last tick; `as_of` is the committed offset of its partition that the
+    view is from.
+    """
 
     instrument: str
     partition: int
@@ -46,6 +50,7 @@ class InstrumentView:
     offset: int
     origin: int
     targets: Sequence[TargetView]
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
