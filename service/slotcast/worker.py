@@ -138,6 +138,7 @@ class Worker:
             partition = self.partitions.pop(number, None)
             if partition is not None:
                 self._forget(partition)
+                self.parts.board.forget(number)
                 partition.move(Phase.GONE)
         for number in poll.gained:
             self.partitions[number] = Partition(number)
@@ -223,7 +224,7 @@ class Worker:
             log.warning("partition %d: the board begins empty: %s", number, error)
             found = []
         entries = [*shown, *((name, None, row[0]) for name, row in found)]
-        self.parts.board.restore(number, entries, engine.predictor)
+        self.parts.board.restore(partition, entries, engine.predictor)
 
     def _maintain(self, *, idle: bool) -> None:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""
