@@ -27,6 +27,8 @@ MIXED = TickSchema(
     sequence="number",
     max_gap_ms=60_000,
 )
+SEASONAL = MIXED.model_copy(update={"step_ms": 1000, "seasons": (4, 12)})
+"""MIXED, with a day of four steps and a week of three days."""
 
 
 @lru_cache
@@ -38,7 +40,7 @@ def predictor(schema: TickSchema = PRICE, **rules: Any) -> Predictor:
     return Predictor(Bundle(manifest, bundle.program).bind(schema))
 
 
-def eager(schema: TickSchema = MIXED) -> Predictor:
+def eager(schema: TickSchema = SEASONAL) -> Predictor:
     """A predictor that learns and publishes its model almost at once."""
     return predictor(schema, warmup_ticks=3, gate_t=-1e9, stage_prior=1.0)
 

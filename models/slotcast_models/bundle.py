@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slotcast_models.memory import Layout
 from slotcast_models.rules import FoldRules
 from slotcast_models.schema import TickSchema
+from slotcast_models.seasons import Seasons, declared
 
 FORMAT = 1
 MANIFEST, STEP, NETWORK = "manifest.json", "step.tflite", "network.keras"
@@ -38,6 +39,9 @@ class NetworkSpec(BaseModel):
     inputs: int = Field(gt=0, description="Inputs of one network row.")
     outputs: int = Field(gt=0, description="Outputs of one network row.")
     width: int = Field(gt=0, description="Carried numbers of one network row.")
+    phases: int = Field(
+        0, ge=0, description="Sine and cosine pairs of the shortest season among the inputs."
+    )
     parameters: int = Field(ge=0)
     training: str = Field(description="How the weights came about, for people.")
 
@@ -103,10 +107,15 @@ class Bundle:
             len(schema.targets),
             len(schema.quantities),
         )
+        if network.phases > (self.manifest.rules.harmonics if schema.seasons else 0):
+            raise BundleError(
+                f"bundle {self.manifest.name} was trained with seasons: declare them in [schema]"
+            )
+        time = 1 + 2 * network.phases
         if network.rows == "instrument":
-            wanted = (2 * quantities + len(schema.features) + 1, targets)
+            wanted = (2 * quantities + len(schema.features) + time, targets)
         else:
-            wanted = (3, 1)
+            wanted = (2 + time, 1)
         if (network.inputs, network.outputs) != wanted:
             raise BundleError(
                 f"bundle {self.manifest.name} has {network.inputs} inputs and {network.outputs} "
@@ -132,13 +141,23 @@ class Bundle:
         """Name and short fingerprint, as forecasts carry it."""
         return f"{self.manifest.name}-{self.fingerprint[:12]}"
 
+    @property
+    def siblings(self) -> int:
+        """Other quantities that a target's readout sees."""
+        return min(self.manifest.rules.siblings, len(self.schema.quantities) - 1)
+
+    @cached_property
+    def seasons(self) -> Seasons:
+        """The seasons of the bound schema."""
+        return declared(self.schema.seasons, self.schema.step_ms, self.manifest.rules)
+
     @cached_property
     def layout(self) -> Layout:
         """Sizes of a memory row for the bound schema."""
         network, rules = self.manifest.network, self.manifest.rules
         targets, quantities = len(self.schema.targets), len(self.schema.quantities)
         rows = targets if network.rows == "target" else 1
-        siblings = min(rules.siblings, quantities - 1)
+        seasons = self.seasons
         return Layout(
             net=rows * network.width,
             history=rules.input_history,
@@ -146,8 +165,10 @@ class Bundle:
             quantities=quantities,
             targets=targets,
             lags=rules.lags,
-            features=1 + rules.lags + siblings + 1 + 1,
+            features=1 + rules.lags + 1 + 2 * self.siblings + seasons.features + 1,
             levels=len(rules.levels),
+            ring=seasons.ring,
+            bins=seasons.bins,
         )
 
 

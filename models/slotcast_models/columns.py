@@ -5,13 +5,14 @@ Columns are in offset order. Resets stand among the ticks, at their place in the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.compiled import compiled
 from slotcast_models.memory import APPLIED, NEVER, SEQUENCE, TIME, Memory
+from slotcast_models.seasons import Seasons
 
 TICK, RESET, FREE = range(3)
 """Kinds of column entries: a tick, an instrument's reset, a step of a free run (learns nothing)."""
@@ -33,7 +34,11 @@ class Columns(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What `after` publishes, by column index. Values are in the targets' own units."""
+    """What the fold says of each column. Values are in the targets' own units.
+
+    Only `point`, `lower` and `upper` are the forecast; `readout` and `network` are what these two
+    would have forecast alone, for comparisons.
+    """
 
     point: NDArray[np.float64]  # [n, T]
     lower: NDArray[np.float64]  # [n, T, L]
@@ -42,6 +47,9 @@ class Published(NamedTuple):
     skill: NDArray[np.float64]  # [n, T]  NaN before there is an error of persistence
     ticks: NDArray[np.int64]  # [n]
     origin: NDArray[np.int64]  # [n]
+    scored: NDArray[np.bool_]  # [n]  whether this tick scored the forecast before it
+    readout: NDArray[np.float64]  # [n, T]
+    network: NDArray[np.float64]  # [n, T]
 
 
 class Plan(NamedTuple):
@@ -53,6 +61,12 @@ class Plan(NamedTuple):
     log: NDArray[np.bool_]  # [Q]
     gain: NDArray[np.float64]  # [R] scratch of the readout
     per_target: bool  # one network row per target with its own inputs, or one per instrument
+    siblings: int  # quantities beside the target that its readout sees
+    phases: int  # waves among the network's inputs
+    seasons: Seasons
+
+
+Entries = TypeVar("Entries", Columns, Published)
 
 
 @compiled
@@ -91,9 +105,12 @@ def allocate_published(n: int, targets: int, levels: int) -> Published:
         skill=np.zeros((n, targets)),
         ticks=np.zeros(n, dtype=np.int64),
         origin=np.zeros(n, dtype=np.int64),
+        scored=np.zeros(n, dtype=np.bool_),
+        readout=np.zeros((n, targets)),
+        network=np.zeros((n, targets)),
     )
 
 
-def chosen(published: Published, entries: Any) -> Published:
+def chosen(columns: Entries, entries: Any) -> Entries:
     """The same columns for these entries (indices or a slice)."""
-    return Published(*(column[entries] for column in published))
+    return type(columns)(*(column[entries] for column in columns))

@@ -18,8 +18,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast_models.columns import RESET, TICK, Columns, Plan, Published
+from slotcast_models.columns import FREE, RESET, TICK, Columns, Plan, Published
 from slotcast_models.compiled import compiled, copy_row, packed
+from slotcast_models.features import network_inputs, readout_features
 from slotcast_models.intervals import (
     LOWER,
     UPPER,
@@ -31,12 +32,12 @@ from slotcast_models.intervals import (
 from slotcast_models.memory import (
     ABSOLUTE_ERROR,
     ABSOLUTE_NAIVE,
+    BASE,
     BREAKS,
     CHANGE,
     ERROR_SCALE,
     GAPS,
     HERE,
-    LEVEL,
     MEDIAN_NS,
     MISSING,
     MODEL,
@@ -53,6 +54,7 @@ from slotcast_models.memory import (
     SQUARED_NAIVE,
     STAGE,
     STAGE_P,
+    STEP,
     STEP_NS,
     TICKS,
     UNSEEN,
@@ -71,14 +73,23 @@ from slotcast_models.rules import (
     BREAK_SCALES,
     GAP_MEDIANS,
     MAX_GAP_NS,
+    PROFILE_RATE,
     RIDGE,
     STAGE_PRIOR,
     STAGE_RIDGE,
     WARMUP_TICKS,
 )
-from slotcast_models.scaling import LARGEST, clip, learn_level, learn_scale, scale_of, value_of
+from slotcast_models.scaling import (
+    INPUT_LIMIT,
+    LARGEST,
+    clip,
+    learn_level,
+    learn_scale,
+    scale_of,
+    value_of,
+)
+from slotcast_models.seasons import bin_of, learn_profile, take_step
 
-INPUT_LIMIT = 8.0
 MEDIAN_RATE = 0.05
 
 
@@ -95,6 +106,9 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
     memory.features[slot, :, :] = 0.0
     memory.bounds[slot, :, :, :] = 0.0
     memory.covered[slot, :, :] = 0
+    memory.ring[slot, :, :] = 0.0
+    memory.ring_step[slot, :] = NEVER
+    memory.profile[slot, :, :] = 1.0
     memory.pace[slot, :] = 0.0
     size = memory.weights.shape[2]
     for j in range(memory.weights.shape[1]):
@@ -107,7 +121,7 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
             memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
     count = memory.counts[slot]
     count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
-    count[GAPS], count[BREAKS] = 0, 0
+    count[GAPS], count[BREAKS], count[STEP] = 0, 0, 0
 
 
 @compiled
@@ -144,11 +158,17 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
     bounds, covered = memory.bounds[slot, j], memory.covered[slot, j]
     for i in range(covered.shape[0]):
         covered[i] += 1 if bounds[LOWER, i] <= u <= bounds[UPPER, i] else 0
-    if target[ERROR_SCALE] > 0.0:
-        z = (u - target[POINT]) / target[ERROR_SCALE]
+    profile, width = memory.profile[slot, j], 1.0
+    if profile.shape[0] > 0:
+        width = profile[bin_of(memory, slot, plan.seasons)]
+    error, scale = clip(u - target[POINT], LARGEST), target[ERROR_SCALE]
+    learn_error_scale(target, error / width, scale / width, plan.rules)
+    if scale > 0.0:
+        z = (u - target[POINT]) / scale
         learn_quantiles(memory.quantiles[slot, j], z, plan.levels, plan.rules)
-    error = clip(u - target[POINT], LARGEST)
-    learn_error_scale(target, error, target[ERROR_SCALE], plan.rules)
+        if profile.shape[0] > 0:
+            at = bin_of(memory, slot, plan.seasons)
+            learn_profile(profile, at, z, plan.rules[PROFILE_RATE])
 
 
 @compiled
@@ -205,68 +225,12 @@ def take_quantity(
 
 
 @compiled
-def deviation(quantity: NDArray[np.float64], scale: float) -> float:
-    """How far the value is from its level, in scales of a change, clipped."""
-    return clip((quantity[U] - quantity[LEVEL]) / scale, INPUT_LIMIT) if scale > 0.0 else 0.0
-
-
-@compiled
-def scaled(change: float, scale: float) -> float:
-    """A change in scales, clipped; 0 while there is no scale."""
-    return clip(change / scale, INPUT_LIMIT) if scale > 0.0 else 0.0
-
-
-@compiled
-def network_inputs(
-    memory: Memory, slot: int, per_target: bool, inputs: NDArray[np.float32]
-) -> None:
-    """Inputs of one tick: scaled change and deviation per quantity, and the time since the last.
-
-    Per target: [change, deviation, pace] for each target. Per instrument: [change, deviation] for
-    each quantity, [present] for each feature, and the pace once.
-    """
-    targets, pace = memory.target.shape[1], memory.pace[slot]
-    step = math.log1p(pace[STEP_NS] / pace[MEDIAN_NS]) if pace[MEDIAN_NS] > 0.0 else 0.0
-    place = 0
-    for q in range(targets if per_target else memory.quantity.shape[1]):
-        quantity = memory.quantity[slot, q]
-        scale = scale_of(quantity)
-        inputs[place] = scaled(quantity[CHANGE], scale)
-        inputs[place + 1] = deviation(quantity, scale)
-        place += 2
-        if per_target:
-            inputs[place] = min(step, INPUT_LIMIT)
-            place += 1
-        elif q >= targets:
-            inputs[place] = 1.0 if quantity[PRESENT] == HERE else 0.0
-            place += 1
-    if not per_target:
-        inputs[place] = min(step, INPUT_LIMIT)
-
-
-@compiled
-def readout_features(memory: Memory, slot: int, j: int, scale: float) -> None:
-    """Bias, own lags, siblings' changes and deviation of target `j`; the network's comes last."""
-    features, lags = memory.features[slot, j], memory.lags[slot, j]
-    features[0] = 1.0
-    place = 1
-    for i in range(lags.shape[0]):
-        features[place] = scaled(lags[i], scale)
-        place += 1
-    for q in range(memory.quantity.shape[1]):
-        if q != j and place < features.shape[0] - 2:
-            sibling = memory.quantity[slot, q]
-            features[place] = scaled(sibling[CHANGE], scale_of(sibling))
-            place += 1
-    features[place] = deviation(memory.quantity[slot, j], scale)
-
-
-@compiled
 def before(
     memory: Memory,
     plan: Plan,
     columns: Columns,
     wave: NDArray[np.int64],
+    published: Published,
     inputs: NDArray[np.float32],
     net: NDArray[np.float32],
 ) -> None:
@@ -290,7 +254,9 @@ def before(
             count[GAPS] += 1
         elif count[PENDING] == 1 and kind == TICK:
             count[SCORED] += 1
-        network_inputs(memory, slot, plan.per_target, inputs[i])
+            published.scored[tick] = True
+        take_step(memory, slot, columns.time_ns[tick], kind == FREE, plan.seasons)
+        network_inputs(memory, slot, inputs[i], plan)
         turn = count[TICKS] % memory.inputs.shape[1]
         copy_row(packed(memory.inputs[slot, turn]), inputs[i])
         count[TICKS] += 1
@@ -311,12 +277,13 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     """6 for one target: combine, guard, un-scale, place the interval, and remember it all."""
     quantity, target = memory.quantity[slot, j], memory.target[slot, j]
     scale = scale_of(quantity)
-    readout_features(memory, slot, j, scale)
-    memory.features[slot, j, memory.features.shape[2] - 1] = clip(output, INPUT_LIMIT)
+    readout_features(memory, slot, j, scale, output, plan)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
     change = candidate_change(target, weights, features)
     is_model = scale > 0.0 and gate_is_open(target, plan.rules)
     target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
+    if memory.profile.shape[2] > 0:
+        target[ERROR_SCALE] *= memory.profile[slot, j, bin_of(memory, slot, plan.seasons)]
     target[MODEL], target[POINT] = 0.0, quantity[U]
     target[PUBLISHED] = quantity[VALUE]
     if is_model:
@@ -330,9 +297,13 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
 @compiled
 def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Published) -> None:
     """Write the slot's pending forecast into the columns at `tick`."""
+    last = memory.features.shape[2] - 1
     for j in range(memory.target.shape[1]):
         target, bounds = memory.target[slot, j], memory.bounds[slot, j]
+        u, output = memory.quantity[slot, j, U], memory.features[slot, j, last]
         published.point[tick, j] = target[PUBLISHED]
+        published.readout[tick, j] = value_of(u + target[BASE] * target[SCALE], plan.log[j])
+        published.network[tick, j] = value_of(u + output * target[SCALE], plan.log[j])
         published.model[tick, j] = target[MODEL] == 1.0
         for i in range(bounds.shape[1]):
             published.lower[tick, j, i] = value_of(bounds[LOWER, i], plan.log[j])

@@ -33,7 +33,8 @@ STEP_NS, MEDIAN_NS = range(2)
 
 # memory.counts[slot, .]: whole numbers.
 TIME, SEQUENCE, TICKS, APPLIED, ORIGIN, PENDING, SCORED, GAPS, BREAKS, MARK_A, MARK_B = range(11)
-COUNT_FIELDS = 11
+STEP = 11  # of the last tick, counted in the schema's `step_ms`, or in ticks
+COUNT_FIELDS = 12
 
 # memory.share[slot, .]: fingerprint share now, and at the offsets MARK_A and MARK_B.
 SHARE, SHARE_A, SHARE_B = range(3)
@@ -56,6 +57,9 @@ class Memory(NamedTuple):
     quantiles: NDArray[np.float64]  # [slots, T, 2, L]          trackers, in error scales
     bounds: NDArray[np.float64]  # [slots, T, 2, L]          of the pending forecast, in u
     covered: NDArray[np.int64]  # [slots, T, L]
+    ring: NDArray[np.float64]  # [slots, T, ring]         past values in u, by step modulo ring
+    ring_step: NDArray[np.int64]  # [slots, ring]            the step that a cell holds
+    profile: NDArray[np.float64]  # [slots, T, bins]         error scale by phase, around 1
     pace: NDArray[np.float64]  # [slots, 2]
     counts: NDArray[np.int64]  # [slots, COUNT_FIELDS]
     share: NDArray[np.uint64]  # [slots, 3]
@@ -63,7 +67,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes that fix a row: network rows and their width, inputs, quantities, targets and so on."""
+    """Sizes that fix a row; `ring` and `bins` are 0 where no season is declared."""
 
     net: int
     history: int
@@ -73,6 +77,8 @@ class Layout:
     lags: int
     features: int
     levels: int
+    ring: int = 0
+    bins: int = 0
 
     def dtype(self) -> np.dtype[np.void]:
         """One row, 8-byte aligned throughout."""
@@ -89,6 +95,9 @@ class Layout:
             ("quantiles", "<f8", (t, 2, n)),
             ("bounds", "<f8", (t, 2, n)),
             ("covered", "<i8", (t, n)),
+            ("ring", "<f8", (t, self.ring)),
+            ("ring_step", "<i8", (self.ring,)),
+            ("profile", "<f8", (t, self.bins)),
             ("pace", "<f8", (2,)),
             ("counts", "<i8", (COUNT_FIELDS,)),
             ("share", "<u8", (3,)),

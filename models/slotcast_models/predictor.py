@@ -12,6 +12,8 @@ runs and backtests.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,24 +45,40 @@ from slotcast_models.step import CHUNK, Stage, StepProgram
 from slotcast_models.waves import allocate_scratch, step_columns, step_wave
 
 
+class Network(Protocol):
+    """What steps the rows of a wave: the bundle's step program, or one that is being trained."""
+
+    stage: Stage
+
+    def step(self, n: int) -> None:
+        """Step the first n >= 1 rows of the stage."""
+
+
 class Predictor:
     """One bundle, ready to step. Not thread-safe: one per thread."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Raises BundleError for a step program that is not what the manifest says."""
+    def __init__(self, bundle: Bundle, network: Callable[[int], Network] | None = None) -> None:
+        """`network` makes one with that many rows of room, in place of the step program.
+
+        Raises BundleError for a step program that is not what the manifest says.
+        """
         self.bundle, self.layout = bundle, bundle.layout
         rules, schema = bundle.manifest.rules, bundle.schema
         gap_ns = math.inf if schema.max_gap_ms is None else schema.max_gap_ms * 1e6
         self.plan = Plan(
-            rules=rules.as_array(gap_ns),
+            rules=rules.as_array(gap_ns, schema.kind),
             levels=np.array(rules.levels),
             start=start_quantiles(rules.levels),
             log=np.array([q.log for q in schema.quantities]),
             gain=np.zeros(bundle.layout.features),
             per_target=bundle.manifest.network.rows == "target",
+            siblings=bundle.siblings,
+            phases=2 * bundle.manifest.network.phases,
+            seasons=bundle.seasons,
         )
         self._rows = self.layout.targets if self.plan.per_target else 1
-        self._program = _program_of(bundle, max(CHUNK // self._rows, 1) * self._rows)
+        room = max(CHUNK // self._rows, 1) * self._rows
+        self._program = _program_of(bundle, room) if network is None else network(room)
         staged = self._program.stage
         self._stage = Stage(*(p.reshape(-1, p.shape[1] * self._rows) for p in staged))
         self._network = Callback(self._step_network)

@@ -6,7 +6,9 @@ defaults are named where they are used (scaling, readout, intervals, predictor).
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +31,32 @@ class FoldRules(BaseModel):
     ridge: float = Field(1.0, gt=0, description="Readout prior precision.")
     warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")
     stage_forgetting: float = Field(0.999, gt=0, le=1, description="Second-stage forgetting.")
-    stage_prior: float = Field(0.0, ge=0, le=1.2, description="Second-stage coefficient at start.")
-    stage_ridge: float = Field(30.0, gt=0, description="Second-stage prior precision.")
+    stage_prior: float | None = Field(
+        None, ge=0, le=1.2, description="Second-stage coefficient at start; else by kind."
+    )
+    stage_ridge: float | None = Field(
+        None, gt=0, description="Second-stage prior precision; else by kind."
+    )
     gate_rate: float = Field(0.002, gt=0, le=1, description="Weight of a gain in the gate.")
-    gate_t: float = Field(2.0, description="Publish the model above this t value of its gain.")
+    gate_t: float | None = Field(
+        None, description="Publish the model above this t value of its gain; else by kind."
+    )
     interval_rate: float = Field(0.02, gt=0, description="Step of the quantile trackers.")
     levels: tuple[float, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), description="Interval levels.")
+    profile_rate: float = Field(
+        0.05, ge=0, le=1, description="Weight of an error in the interval width of its phase."
+    )
     lags: int = Field(12, ge=1, description="Own recent changes the readout sees.")
     siblings: int = Field(3, ge=0, description="Most sibling quantities the readout sees.")
+    season_repeats: int = Field(
+        2, ge=1, description="Shortest seasons that the readout looks back, one by one."
+    )
+    season_reach: int = Field(
+        1, ge=0, description="Changes seen on either side of the one a season ago."
+    )
+    harmonics: int = Field(
+        3, ge=0, description="Sine and cosine pairs over the shortest season in the readout."
+    )
     input_history: int = Field(32, ge=1, description="Network inputs kept for a bundle switch.")
 
     @field_validator("levels")
@@ -47,17 +67,40 @@ class FoldRules(BaseModel):
             raise ValueError(f"levels {list(levels)}: need one or more, rising, between 0 and 1")
         return levels
 
-    def as_array(self, max_gap_ns: float) -> NDArray[np.float64]:
-        """The constants in the order of the indices below, for the compiled loops."""
-        return np.array([*(float(getattr(self, name)) for name in _ORDER), max_gap_ns])
+    def as_array(self, max_gap_ns: float, kind: str | None = None) -> NDArray[np.float64]:
+        """The constants in the order of the indices below, for the compiled loops.
+
+        `kind` is the schema's, and stands in for those of its guard that are None here.
+        """
+        guard = GUARDS[kind]._asdict()
+        found = {name: getattr(self, name) for name in _ORDER}
+        chosen = [guard[name] if value is None else value for name, value in found.items()]
+        return np.array([*map(float, chosen), max_gap_ns])
+
+
+class Guard(NamedTuple):
+    """How freely the model replaces persistence: the second stage's start, and the gate."""
+
+    stage_prior: float
+    stage_ridge: float
+    gate_t: float
+
+
+GUARDS = {
+    "sensor": Guard(stage_prior=1.0, stage_ridge=10.0, gate_t=-math.inf),
+    "price": Guard(stage_prior=0.0, stage_ridge=30.0, gate_t=2.0),
+    None: Guard(stage_prior=0.0, stage_ridge=30.0, gate_t=2.0),
+}
+"""By the schema's kind. A price has to prove that it is no random walk; a sensor is taken to be
+predictable, and only the second stage holds its model back."""
 
 
 _ORDER = (
     "scale_rate", "level_rate", "error_rate", "break_scales", "gap_medians", "forgetting", "ridge",
     "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
-    "interval_rate",
+    "interval_rate", "profile_rate",
 )  # fmt: skip
 
 SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
 WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
-GATE_RATE, GATE_T, INTERVAL_RATE, MAX_GAP_NS = range(11, 15)
+GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, MAX_GAP_NS = range(11, 16)

@@ -21,6 +21,8 @@ CLIP_SQUARED = 36.0
 BUSY_FLOOR = 0.3
 LARGEST = 1e120
 """Changes and errors are cut here, so that sums of their squares stay finite."""
+INPUT_LIMIT = 8.0
+"""Scaled inputs and labels are cut here."""
 FINITE = sys.float_info.max
 SMALLEST_LOG, LARGEST_LOG = math.log(math.ulp(0.0)), math.log(FINITE)
 

@@ -6,11 +6,15 @@ parsing is the service's work.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
+Kind = Literal["price", "sensor"]
+LONGEST_SEASON = 10_080
+"""A week of minutes. Memory keeps this many values per target at most."""
 
 
 class Quantity(BaseModel):
@@ -53,6 +57,15 @@ class TickSchema(BaseModel):
         None, ge=0, description="A longer pause is a gap: not scored, not learnt from."
     )
     max_value_bytes: int = Field(65_536, ge=64, description="Reject longer records.")
+    kind: Kind | None = Field(
+        None, description="What the targets are; decides how freely the model replaces `as now`."
+    )
+    step_ms: int | None = Field(
+        None, gt=0, description="Usual time between ticks; without it, seasons count ticks."
+    )
+    seasons: tuple[int, ...] = Field(
+        (), max_length=2, description="Lengths of a day, then a week, in steps (or in ticks)."
+    )
 
     @field_validator("targets", "features", mode="before")
     @classmethod
@@ -60,6 +73,17 @@ class TickSchema(BaseModel):
         if isinstance(value, list | tuple):
             return [{"name": v} if isinstance(v, str) else v for v in value]
         return value
+
+    @field_validator("seasons")
+    @classmethod
+    def _seasons_rise(cls, seasons: tuple[int, ...]) -> tuple[int, ...]:
+        rising = all(a < b for a, b in pairwise((1, *seasons, LONGEST_SEASON + 1)))
+        if seasons and not rising:
+            raise ValueError(
+                f"seasons {list(seasons)}: need rising lengths from 2 to {LONGEST_SEASON} steps; "
+                "take a longer step_ms for a longer season"
+            )
+        return seasons
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

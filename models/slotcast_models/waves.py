@@ -83,7 +83,7 @@ def step_wave(
     room = stage.x.shape[0]
     for first in range(0, wave.shape[0], room):
         part = wave[first : first + room]
-        before(memory, plan, columns, part, stage.x, stage.row)
+        before(memory, plan, columns, part, published, stage.x, stage.row)
         if not succeeds(network, part.shape[0]):
             return False
         after(memory, plan, columns, part, stage.y, stage.row_next, published)

@@ -28,8 +28,11 @@ def facts(bundle: Bundle) -> dict[str, Any]:
         "targets": [q.name for q in schema.targets],
         "features": [q.name for q in schema.features],
         "readout_features": layout.features,
-        "readout": f"bias, {layout.lags} own lags, "
-        f"{layout.features - layout.lags - 3} siblings, deviation, network",
+        "readout": f"bias, {layout.lags} own lags, deviation, "
+        f"{bundle.siblings} siblings with change and deviation, "
+        f"{bundle.seasons.features} of seasons, network",
+        "seasons": list(schema.seasons),
+        "lookbacks": bundle.seasons.lookbacks.tolist(),
         "levels": list(manifest.rules.levels),
         "bytes_per_slot": row.itemsize,
         "bytes_by_part": {name: row[name].itemsize for name in row.names or ()},

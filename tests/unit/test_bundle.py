@@ -195,9 +195,11 @@ def changed(**parts: dict[str, Any]) -> Bundle:
 
 
 OTHER_RULES: dict[str, Any] = {
-    **{name: type(rule)(rule / 2) for name, rule in FoldRules() if name != "levels"},
+    **{name: type(rule)(rule / 2) for name, rule in FoldRules() if isinstance(rule, int | float)},
     "levels": (0.5, 0.9),
     "stage_prior": 0.5,
+    "stage_ridge": 3.0,
+    "gate_t": 1.0,
 }
 OTHER_SCHEMAS: dict[str, dict[str, Any]] = {
     "instrument": {"instrument": "symbol"},
@@ -210,6 +212,9 @@ OTHER_SCHEMAS: dict[str, dict[str, Any]] = {
     "max_ahead_ms": {"max_ahead_ms": 1},
     "max_gap_ms": {"max_gap_ms": 60_000},
     "max_value_bytes": {"max_value_bytes": 1000},
+    "kind": {"kind": "price"},
+    "step_ms": {"step_ms": 1000},
+    "seasons": {"seasons": (24,)},
 }
 
 
@@ -263,9 +268,10 @@ def test_the_layout_follows_schema_and_rules() -> None:
         net=64, history=32, inputs=3, quantities=1, targets=1, lags=12, features=15, levels=5
     )
     assert Bundle.load().bind(MIXED).layout == Layout(
-        net=128, history=32, inputs=6, quantities=3, targets=2, lags=12, features=17, levels=5
+        net=128, history=32, inputs=6, quantities=3, targets=2, lags=12, features=19, levels=5
     )
-    assert changed(rules={"siblings": 1, "lags": 4}).bind(MIXED).layout.features == 1 + 4 + 1 + 2
+    fewer = changed(rules={"siblings": 1, "lags": 4}).bind(MIXED)
+    assert fewer.layout.features == 1 + 4 + 1 + 2 * 1 + 1
 
 
 def test_an_unbound_bundle_has_no_layout() -> None:

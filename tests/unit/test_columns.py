@@ -119,4 +119,7 @@ def test_published_columns_are_chosen_together() -> None:
         (2, 2),
         (2,),
         (2,),
+        (2,),
+        (2, 2),
+        (2, 2),
     ]

@@ -24,7 +24,7 @@ from slotcast_models.readout import (
     learn_readout,
     learn_stage,
 )
-from slotcast_models.rules import FoldRules
+from slotcast_models.rules import STAGE_PRIOR, STAGE_RIDGE, FoldRules
 
 Floats = NDArray[np.float64]
 SIZE = 4
@@ -123,10 +123,11 @@ def test_two_hundred_thousand_ticks_that_teach_nothing_do_not_inflate_it(x: Floa
 
 def stage_of(bases: Floats, labels: Floats, **changed: Any) -> float:
     settings, target = FoldRules(**changed), np.zeros(TARGET_FIELDS)
-    target[STAGE], target[STAGE_P] = settings.stage_prior, 1.0 / settings.stage_ridge
+    constants = settings.as_array(math.inf)
+    target[STAGE], target[STAGE_P] = constants[STAGE_PRIOR], 1.0 / constants[STAGE_RIDGE]
     for base, label in zip(bases, labels, strict=True):
         target[BASE] = base
-        learn_stage(target, label, settings.as_array(math.inf))
+        learn_stage(target, label, constants)
     return float(target[STAGE])
 
 
