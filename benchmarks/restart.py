@@ -12,6 +12,8 @@ of group and passes records on. Slots, polls and group settings are the defaults
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from benchmarks.report import Spread, goal, number, show, write
-from benchmarks.topics import SCHEMA, Arrivals, Feed, servers
+from benchmarks.topics import DEFAULTS, SCHEMA, Arrivals, Feed, servers
 from slotcast.log.kafka_topics import ensure_topics
 from slotcast.simulator import Market
 from tests.e2e.running import Serving
@@ -32,8 +33,7 @@ GOALS_S = {400: 3.0, 100_000: 4.0}
 GOAL_BEHIND = 20_000
 WAITING = 10
 """Ticks that wait for whoever starts."""
-NEVER = {"SLOTCAST_STORE__SNAPSHOT_INTERVAL_S": "1000000"}
-DEFAULTS = {"slots = 8\n": "", "max_poll_ticks = 200\n": ""}
+NEVER = {**DEFAULTS, "SLOTCAST_STORE__SNAPSHOT_INTERVAL_S": "1000000"}
 
 
 class Restarts:
@@ -41,17 +41,13 @@ class Restarts:
 
     def __init__(self, serving: Serving, instruments: int) -> None:
         self._serving = serving
-        text = serving.config.read_text()
-        for given, default in DEFAULTS.items():
-            text = text.replace(given, default)
-        serving.config.write_text(text)
         ensure_topics(serving.settings.kafka)
         self._feed = Feed(serving.kafka.bootstrap_servers, serving.kafka.ticks, Market(instruments))
         self._arrivals = Arrivals(serving.kafka)
 
     def fill(self) -> None:
         """Let the worker know every instrument and complete its snapshot."""
-        self._serving.start()
+        self._serving.start(**DEFAULTS)
         self._feed.each_once()
         self._serving.wait_committed(self._feed.fed, 600)
         self._serving.stop()
@@ -78,7 +74,7 @@ class Restarts:
         self.fill()
         found: dict[str, list[float]] = {"clean stop": []}
         for _ in range(rounds):
-            found["clean stop"].append(self.measure(serving.start))
+            found["clean stop"].append(self.measure(lambda: serving.start(**DEFAULTS)))
             serving.stop()
         for ticks in behind:
             self.leave_behind(ticks)
@@ -90,17 +86,19 @@ class Restarts:
 
     def echo(self, rounds: int) -> dict[str, list[float]]:
         """Samples of an echo, by how it ended."""
-        command = [sys.executable, "-m", "benchmarks.echo", str(self._serving.config)]
         found: dict[str, list[float]] = {}
-        for how, end in (("clean stop", "terminate"), (_killed(0), "kill")):
+        for how, ending in (("clean stop", signal.SIGTERM), (_killed(0), signal.SIGKILL)):
             for warm_up in (True, *[False] * rounds):
-                running: list[Any] = []
-                took = self.measure(lambda: running.append(subprocess.Popen(command)))
-                getattr(running[0], end)()
-                running[0].wait()
+                took = self.measure(self._start_echo)
+                self._echo.send_signal(ending)
+                self._echo.wait()
                 if not warm_up:
                     found.setdefault(how, []).append(took)
         return found
+
+    def _start_echo(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.echo", str(self._serving.config)]
+        self._echo = subprocess.Popen(command, env={**os.environ, **DEFAULTS})
 
     def close(self) -> None:
         """End whatever runs."""

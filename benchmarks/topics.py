@@ -19,14 +19,22 @@ targets = [{ name = "price", gt = 0, log = true }]
 features = [{ name = "volume", ge = 0 }]
 max_ahead_ms = 100000000000
 """
+DEFAULTS = {
+    "SLOTCAST_WORKER__SLOTS": "1024",
+    "SLOTCAST_WORKER__MAX_POLL_TICKS": "10000",
+    "SLOTCAST_STORE__SNAPSHOT_INTERVAL_S": "5",
+}
+"""The defaults of what `tests.e2e.running.Serving` sets to small values."""
 BLOCK = 10_000
 
 
-def servers(stack: ExitStack, heap_mb: int = 768) -> tuple[Broker, str]:
+def servers(stack: ExitStack) -> tuple[Broker, str]:
     """A broker and a Redis address: those of the environment, else started for this run."""
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if not bootstrap:
-        bootstrap = stack.enter_context(KafkaServer(heap_mb=heap_mb)).bootstrap
+        # So that a long run need not have room for all its forecasts.
+        often = {"log.retention.check.interval.ms": "5000", "file.delete.delay.ms": "1000"}
+        bootstrap = stack.enter_context(KafkaServer(often, heap_mb=768)).bootstrap
     redis_url = os.environ.get("REDIS_URL") or stack.enter_context(RedisServer()).url
     return Broker(bootstrap), redis_url
 
@@ -36,7 +44,7 @@ class Feed:
 
     def __init__(self, bootstrap: str, topic: str, market: Market, partitions: int = 1) -> None:
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0})
-        self._topic, self._market, self._partitions = topic, market, partitions
+        self.topic, self._market, self._partitions = topic, market, partitions
         self.fed = [0] * partitions
 
     def send(self, ticks: int) -> None:
@@ -61,10 +69,10 @@ class Feed:
     def _append(self, keys: list[bytes], values: list[bytes], places: list[int]) -> None:
         stamp = round(time.time() * 1e3)
         for key, value, place in zip(keys, values, places, strict=True):
-            self._producer.produce(self._topic, value, key, place, timestamp=stamp)
+            self._producer.produce(self.topic, value, key, place, timestamp=stamp)
             self.fed[place] += 1
         left = self._producer.flush(60)
-        assert left == 0, f"{left} ticks are not in {self._topic} after 60 s"
+        assert left == 0, f"{left} ticks are not in {self.topic} after 60 s"
 
 
 class Arrivals:
