@@ -7,6 +7,10 @@
 4. Compare the fingerprint with the note's. Different: clear the store and replay from the origin.
 5. Claim the offset: commit C again with our own note. Then go live at C.
 
+The failpoints (`slotcast.failpoints`): 1 origin-committed (first start), recovery-asked; 2
+recovery-claimed, recovery-indexed; 3 recovery-replaying, after each slice; 4 recovery-replayed,
+recovery-distrusted; 5 recovery-committed, recovery-live.
+
 A recovery is a generator that yields after each slice of work, so that live partitions go on: True
 after work, False while it waits for something outside.
 """
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from slotcast.engine import Engine
+from slotcast.failpoints import at
 from slotcast.log.port import Batch, Committed, Log, NotYet, OffsetOutOfRange, Outbox
 from slotcast.partition import CommitNote, Partition, Phase
 from slotcast.residence import Residence
@@ -68,6 +73,7 @@ class Recovery:
         committed = yield from self._committed(partition)
         note = CommitNote.read(committed.metadata)
         self._check_bundle(partition, note)
+        at("recovery-asked")
         if trusted:
             try:
                 yield from self._restore(partition, committed, note, trusted)
@@ -77,14 +83,18 @@ class Recovery:
         if not trusted:
             # Only its owner may clear a snapshot, and only the owner can commit.
             yield from self._publish(partition.number, committed)
+            at("recovery-distrusted")
             try:
                 yield from self._restore(partition, committed, note, trusted)
             except SnapshotDamaged as error:
                 raise StoreUnavailable(f"what was just written is damaged: {error}") from error
+        at("recovery-replayed")
         yield from self._commit(partition)
+        at("recovery-committed")
         self.log.go(partition.number, partition.committed)
         partition.watermark_at = self.clock()
         partition.move(Phase.LIVE)
+        at("recovery-live")
 
     def _committed(self, partition: Partition) -> Generator[bool, None, Committed]:
         number = partition.number
@@ -93,6 +103,7 @@ class Recovery:
             partition.committed = partition.origin = self.log.bounds(partition.number)[0]
             partition.fingerprint = 0
             yield from self._commit(partition)
+            at("origin-committed")
             committed = Committed(partition.committed, self.note(partition).text())
         return committed
 
@@ -170,6 +181,7 @@ class Recovery:
         while True:
             try:
                 partition.claim = self.store.claim(number, secrets.token_hex(8))
+                at("recovery-claimed")
                 data = self.store.header(number)
                 header = self._usable(partition, data) if use and data is not None else None
                 if header is None:
@@ -177,6 +189,7 @@ class Recovery:
                     partition.claim = self.store.claim(number, secrets.token_hex(8))
                 else:
                     partition.index = self.store.index(number)
+                at("recovery-indexed")
                 return header
             except StoreUnavailable as error:
                 partition.claim = None
@@ -230,6 +243,7 @@ class Recovery:
             for batch in self.log.read(partition.number, partition.watermark, partition.committed):
                 for piece in batch.pieces(self.engine.most_ticks):  # there may be no more slots
                     self._replay_piece(partition, piece)
+                    at("recovery-replaying")
                     yield True
         except OffsetOutOfRange as error:
             raise RecoveryImpossible(f"partition {partition.number}: {error}") from error

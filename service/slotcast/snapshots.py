@@ -3,6 +3,9 @@
 A round begins at a committed offset O and notes every resident row's share there. Rows are written
 with what they hold when their turn comes, which may be ahead of O: replay skips what a row has
 applied. The watermark O follows last, alone, once every row that was dirty at O is written.
+
+The failpoints (`slotcast.failpoints`): snapshot-begun, snapshot-rows (after each slice),
+before-watermark, after-watermark.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slotcast.engine import Engine
+from slotcast.failpoints import at
 from slotcast.partition import Partition
 from slotcast.residence import WRITE_ROWS, Residence
 from slotcast.snapshot import Header, begin_marks, encode_header
@@ -71,6 +75,7 @@ class Snapshots:
                     self._due[number] = now + self._interval_s
                     return
                 current = self._rounds[number] = self._begin(partition)
+                at("snapshot-begun")
             if self._write_some(partition, current):
                 self._finish(partition, current, now)
         except StoreUnavailable as error:
@@ -126,6 +131,7 @@ class Snapshots:
             slot for slot, name in part if self._holds(partition, slot, name) and engine.dirty[slot]
         ]
         self._residence.write(partition, still_dirty)
+        at("snapshot-rows")
         current.waiting = rest
         return not rest
 
@@ -135,7 +141,9 @@ class Snapshots:
     def _finish(self, partition: Partition, current: Round, now: float) -> None:
         number = partition.number
         data = encode_header(current.header)
+        at("before-watermark")
         self._residence.put(partition, {}, data)
+        at("after-watermark")
         partition.watermark, partition.watermark_at = current.header.watermark, now
         self._rounds.pop(number, None)
         self._due[number] = now + self._interval_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.e2e.running import Serving
 from tests.e2e.streaming import Feeder, Watcher
 from tests.faults.oracle import judge
 from tests.faults.report import Fault
-from tests.faults.ticks import Stream
+from tests.faults.ticks import Laps, Stream
 
 PARTITIONS = 4
 PATIENCE_S = 40.0
@@ -34,6 +35,11 @@ class Group:
         self.workers.append(worker)
         worker.start(**environment)
         return worker
+
+    def endless(self) -> None:
+        """Let the ticks begin again where they end, at later times."""
+        laps = [Laps(ticks) for ticks in self._stream.ticks]
+        self._stream = self._stream._replace(ticks=laps)
 
     def feed(self, at_once: int = 4) -> None:
         """Let ticks flow once every worker has its share and every partition is live."""
@@ -82,6 +88,11 @@ class Group:
         assert process.returncode is not None
         return process.returncode
 
+    def until_killed(self, worker: Serving) -> None:
+        """Wait until a failpoint has killed this worker."""
+        assert self.until_dead(worker) == -signal.SIGKILL
+        self._fault.injected()
+
     def flow_for(self, seconds: float, partitions: Collection[int] | None = None) -> None:
         """Wait until forecasts that are at least this much later are seen in all of these."""
         end_s = time.monotonic() + seconds
@@ -96,6 +107,11 @@ class Group:
         wanted = self._partitions if partitions is None else partitions
         firsts = [self.watcher.first_after(p, since_s + 0.5) or since_s for p in wanted]
         return max(firsts) - since_s
+
+    def outage_s(self, begun_s: float) -> float:
+        """The longest silence of any partition since then, once all have gone on."""
+        self.flow_for(max(1.0, begun_s + 1.0 - time.monotonic()))
+        return self.still_s(self._partitions, begun_s, time.monotonic())
 
     def still_s(self, partitions: Collection[int], begin_s: float, end_s: float) -> float:
         """The longest silence of any of these within these times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -19,6 +20,7 @@ from tests.servers import ROOT
 
 STRETCHES, ROWS = 8, 2_000
 """Each of the few instruments is cut into so many, so that there are more than slots."""
+DAY_MS = 86_400_000
 QUOTES = """
 [schema]
 targets = ["bid", "ask"]
@@ -31,6 +33,31 @@ class Stream(NamedTuple):
     source: str
     schema: str
     ticks: Sequence[Sequence[Record]]
+
+
+class Laps(Sequence[Record]):
+    """The same ticks again and again, each lap at later times: a day behind the one before."""
+
+    def __init__(self, ticks: Sequence[Record]) -> None:
+        self._ticks, self._span_ms = ticks, DAY_MS * (1 + _span_ms(ticks) // DAY_MS)
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, places: Any) -> Any:
+        if isinstance(places, slice):
+            return [self[place] for place in range(places.start, places.stop)]
+        lap, place = divmod(places, len(self._ticks))
+        key, value, stamp_ms, control = self._ticks[place]
+        assert value is not None
+        tick = json.loads(value)
+        tick["ts"] += lap * self._span_ms
+        return key, json.dumps(tick).encode(), stamp_ms + lap * len(self._ticks), control
+
+
+def _span_ms(ticks: Sequence[Record]) -> int:
+    times = [json.loads(value or b"")["ts"] for _, value, _, _ in ticks]
+    return max(times) - min(times)
 
 
 @cache
