@@ -39,6 +39,10 @@ class NetworkSpec(BaseModel):
     inputs: int = Field(gt=0, description="Inputs of one network row.")
     outputs: int = Field(gt=0, description="Outputs of one network row.")
     width: int = Field(gt=0, description="Carried numbers of one network row.")
+    head: Literal["regression", "quantiles", "classes"] = "regression"
+    extras: tuple[str, ...] = Field(
+        (), description="What the head says of a target beside the change, by name."
+    )
     phases: int = Field(
         0, ge=0, description="Sine and cosine pairs of the shortest season among the inputs."
     )
@@ -111,11 +115,11 @@ class Bundle:
             raise BundleError(
                 f"bundle {self.manifest.name} was trained with seasons: declare them in [schema]"
             )
-        time = 1 + 2 * network.phases
+        time, own = 1 + 2 * network.phases, 1 + len(network.extras)
         if network.rows == "instrument":
-            wanted = (2 * quantities + len(schema.features) + time, targets)
+            wanted = (2 * quantities + len(schema.features) + time, targets * own)
         else:
-            wanted = (2 + time, 1)
+            wanted = (2 + time, own)
         if (network.inputs, network.outputs) != wanted:
             raise BundleError(
                 f"bundle {self.manifest.name} has {network.inputs} inputs and {network.outputs} "
@@ -169,6 +173,7 @@ class Bundle:
             levels=len(rules.levels),
             ring=seasons.ring,
             bins=seasons.bins,
+            extras=len(network.extras),
         )
 
 

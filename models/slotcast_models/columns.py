@@ -36,8 +36,8 @@ class Columns(NamedTuple):
 class Published(NamedTuple):
     """What the fold says of each column. Values are in the targets' own units.
 
-    Only `point`, `lower` and `upper` are the forecast; `readout` and `network` are what these two
-    would have forecast alone, for comparisons.
+    Only `point`, `lower`, `upper` and `extra` are the forecast; `readout` and `network` are what
+    these two would have forecast alone, for comparisons.
     """
 
     point: NDArray[np.float64]  # [n, T]
@@ -50,6 +50,7 @@ class Published(NamedTuple):
     scored: NDArray[np.bool_]  # [n]  whether this tick scored the forecast before it
     readout: NDArray[np.float64]  # [n, T]
     network: NDArray[np.float64]  # [n, T]
+    extra: NDArray[np.float64]  # [n, T, extras]  the head's quantiles or class probabilities
 
 
 class Plan(NamedTuple):
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
     siblings: int  # quantities beside the target that its readout sees
     phases: int  # waves among the network's inputs
     seasons: Seasons
+    quantiles: bool  # the extra outputs are quantiles of the change, not probabilities
 
 
 Entries = TypeVar("Entries", Columns, Published)
@@ -95,7 +97,7 @@ def judge(memory: Memory, columns: Columns, verdicts: NDArray[np.int8]) -> None:
                 count[SEQUENCE] = columns.sequence[i]
 
 
-def allocate_published(n: int, targets: int, levels: int) -> Published:
+def allocate_published(n: int, targets: int, levels: int, extras: int = 0) -> Published:
     """Zeroed output columns for n ticks."""
     return Published(
         point=np.zeros((n, targets)),
@@ -108,6 +110,7 @@ def allocate_published(n: int, targets: int, levels: int) -> Published:
         scored=np.zeros(n, dtype=np.bool_),
         readout=np.zeros((n, targets)),
         network=np.zeros((n, targets)),
+        extra=np.zeros((n, targets, extras)),
     )
 
 

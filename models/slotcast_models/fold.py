@@ -109,6 +109,7 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
     memory.ring[slot, :, :] = 0.0
     memory.ring_step[slot, :] = NEVER
     memory.profile[slot, :, :] = 1.0
+    memory.extra[slot, :, :] = 0.0
     memory.pace[slot, :] = 0.0
     size = memory.weights.shape[2]
     for j in range(memory.weights.shape[1]):
@@ -295,6 +296,23 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
 
 
 @compiled
+def take_extras(
+    memory: Memory, slot: int, j: int, outputs: NDArray[np.float32], first: int, plan: Plan
+) -> None:
+    """6, beside the forecast: what else the head says of target `j`, from outputs[first] on.
+
+    Quantiles become values that do not fall; probabilities stay as they are.
+    """
+    extra, scale = memory.extra[slot, j], memory.target[slot, j, SCALE]
+    u, highest = memory.quantity[slot, j, U], -math.inf
+    for i in range(extra.shape[0]):
+        extra[i] = outputs[first + i]
+        if plan.quantiles:
+            highest = max(highest, u + clip(extra[i], INPUT_LIMIT) * scale)
+            extra[i] = value_of(highest, plan.log[j])
+
+
+@compiled
 def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Published) -> None:
     """Write the slot's pending forecast into the columns at `tick`."""
     last = memory.features.shape[2] - 1
@@ -308,6 +326,8 @@ def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Publish
         for i in range(bounds.shape[1]):
             published.lower[tick, j, i] = value_of(bounds[LOWER, i], plan.log[j])
             published.upper[tick, j, i] = value_of(bounds[UPPER, i], plan.log[j])
+        for i in range(memory.extra.shape[2]):
+            published.extra[tick, j, i] = memory.extra[slot, j, i]
         published.skill[tick, j] = math.nan
         if target[SQUARED_NAIVE] > 0.0:
             published.skill[tick, j] = 1.0 - target[SQUARED_ERROR] / target[SQUARED_NAIVE]
@@ -325,10 +345,14 @@ def after(
     net: NDArray[np.float32],
     published: Published,
 ) -> None:
-    """5 and 6 for every tick of the wave, with outputs [k, T] and network rows [k, rows * D]."""
-    targets, levels = memory.bounds.shape[1], memory.bounds.shape[3]
+    """5 and 6 for every tick of the wave, with outputs [k, T * E] and network rows [k, rows * D].
+
+    Each target has E outputs: the change, then what the head says beside it.
+    """
+    targets, levels, extras = memory.bounds.shape[1], memory.bounds.shape[3], memory.extra.shape[2]
     point = published.point.view(np.uint64)  # the bits of the published numbers, to be hashed
     lower, upper = published.lower.view(np.uint64), published.upper.view(np.uint64)
+    extra = published.extra.view(np.uint64)
     for i in range(wave.shape[0]):
         tick = wave[i]
         slot = columns.slot[tick]
@@ -338,10 +362,14 @@ def after(
         memory.counts[slot, PENDING] = 1
         share = mix(memory.share[slot, SHARE], np.uint64(columns.offset[tick]))
         for j in range(targets):
-            forecast_target(memory, slot, j, float(outputs[i, j]), plan)
+            first = j * (1 + extras)
+            forecast_target(memory, slot, j, float(outputs[i, first]), plan)
+            take_extras(memory, slot, j, outputs[i], first + 1, plan)
         restate(memory, slot, tick, plan, published)
         for j in range(targets):
             share = mix(share, point[tick, j])
             for k in range(levels):
                 share = mix(mix(share, lower[tick, j, k]), upper[tick, j, k])
+            for k in range(extras):
+                share = mix(share, extra[tick, j, k])
         memory.share[slot, SHARE] = share

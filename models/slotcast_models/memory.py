@@ -60,6 +60,7 @@ class Memory(NamedTuple):
     ring: NDArray[np.float64]  # [slots, T, ring]         past values in u, by step modulo ring
     ring_step: NDArray[np.int64]  # [slots, ring]            the step that a cell holds
     profile: NDArray[np.float64]  # [slots, T, bins]         error scale by phase, around 1
+    extra: NDArray[np.float64]  # [slots, T, extras]       what the head says beside the change
     pace: NDArray[np.float64]  # [slots, 2]
     counts: NDArray[np.int64]  # [slots, COUNT_FIELDS]
     share: NDArray[np.uint64]  # [slots, 3]
@@ -67,7 +68,11 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes that fix a row; `ring` and `bins` are 0 where no season is declared."""
+    """Sizes that fix a row.
+
+    `ring` and `bins` are 0 where no season is declared, `extras` where the head gives the change
+    alone.
+    """
 
     net: int
     history: int
@@ -79,6 +84,7 @@ class Layout:
     levels: int
     ring: int = 0
     bins: int = 0
+    extras: int = 0
 
     def dtype(self) -> np.dtype[np.void]:
         """One row, 8-byte aligned throughout."""
@@ -98,6 +104,7 @@ class Layout:
             ("ring", "<f8", (t, self.ring)),
             ("ring_step", "<i8", (self.ring,)),
             ("profile", "<f8", (t, self.bins)),
+            ("extra", "<f8", (t, self.extras)),
             ("pace", "<f8", (2,)),
             ("counts", "<i8", (COUNT_FIELDS,)),
             ("share", "<u8", (3,)),

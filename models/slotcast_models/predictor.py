@@ -75,6 +75,7 @@ class Predictor:
             siblings=bundle.siblings,
             phases=2 * bundle.manifest.network.phases,
             seasons=bundle.seasons,
+            quantiles=bundle.manifest.network.head == "quantiles",
         )
         self._rows = self.layout.targets if self.plan.per_target else 1
         room = max(CHUNK // self._rows, 1) * self._rows
@@ -91,6 +92,11 @@ class Predictor:
         for start in range(0, slots, 4096):
             rows[start : start + 4096] = fresh
         return rows, memory
+
+    def allocate_published(self, n: int) -> Published:
+        """Room for what is published of n columns."""
+        layout = self.layout
+        return allocate_published(n, layout.targets, layout.levels, layout.extras)
 
     def fresh_row(self) -> NDArray[np.void]:
         """The row of an instrument that has never ticked: shape [1]."""
@@ -132,7 +138,7 @@ class Predictor:
         """The forecasts that these rows [n] stand at, as they were published."""
         n = len(rows)
         memory = view(np.concatenate([rows, rows[:1]]))  # one slot alone would be compiled anew
-        published = allocate_published(n, self.layout.targets, self.layout.levels)
+        published = self.allocate_published(n)
         for i in range(n):
             restate(memory, i, i, self.plan, published)
         return published
@@ -153,7 +159,7 @@ class Predictor:
         targets, levels = self.layout.targets, self.layout.levels
         points = np.zeros((steps, targets))
         lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))
-        column, out = _lone_column(self.layout.quantities), allocate_published(1, targets, levels)
+        column, out = _lone_column(self.layout.quantities), self.allocate_published(1)
         column.step_ns[0] = int(memory.pace[0, MEDIAN_NS])
         held = memory.quantity[0, targets:].copy()
         column.value[0, targets:] = np.where(held[:, PRESENT] == UNSEEN, math.nan, held[:, VALUE])
@@ -206,6 +212,6 @@ def warm_up(predictor: Predictor) -> None:
     column = _lone_column(predictor.layout.quantities)
     column.kind[0] = TICK
     column.value[0, :] = 1.0
-    out = allocate_published(1, predictor.layout.targets, predictor.layout.levels)
+    out = predictor.allocate_published(1)
     predictor.advance(memory, column, np.zeros(1, np.int8), out)
     predictor.free_run(rows[:1], 1)

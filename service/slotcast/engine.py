@@ -23,7 +23,6 @@ from slotcast_models.columns import (
     VALID,
     Columns,
     Published,
-    allocate_published,
     chosen,
 )
 from slotcast_models.memory import SHARE
@@ -100,9 +99,8 @@ class Engine:
             value=np.concatenate([p.value for p in expanded]),
             step_ns=np.zeros(len(slot), np.int64),
         )
-        layout = self.predictor.layout
         verdicts = np.zeros(len(slot), np.int8)
-        published = allocate_published(len(slot), layout.targets, layout.levels)
+        published = self.predictor.allocate_published(len(slot))
         before = [self._shares(s) for s in slots]
         self.predictor.advance(self.memory, columns, verdicts, published)
         touched = slot[verdicts == VALID]

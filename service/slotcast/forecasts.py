@@ -26,7 +26,8 @@ class TargetForecast(msgspec.Struct, gc=False):
     """One target's forecast of the next tick, in the target's own unit.
 
     `naive` is persistence: this tick's value. `lower` and `upper` have one number per level.
-    `source` is "model", or "persistence" where the guard found the model no better.
+    `source` is "model", or "persistence" where the guard found the model no better. The last two
+    are there if the network has such a head: values by probability, probabilities by class.
     """
 
     value: float
@@ -36,6 +37,8 @@ class TargetForecast(msgspec.Struct, gc=False):
     upper: list[float]
     source: str
     skill: float | None
+    quantiles: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    probabilities: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TickPosition(msgspec.Struct, gc=False):
@@ -69,7 +72,8 @@ class ForecastEncoder:
     """Encoder for one bound bundle on this machine."""
 
     def __init__(self, bundle: Bundle, numerics: str) -> None:
-        schema = bundle.schema
+        schema, network = bundle.schema, bundle.manifest.network
+        self._head, self._extras = network.head, network.extras
         self._unit = schema.time_unit
         self._encode = encode = msgspec.json.Encoder().encode
         # What is the same in every record is encoded once.
@@ -111,7 +115,7 @@ class ForecastEncoder:
             external_times(time_ns, self._unit),
             map(
                 self._targets,
-                *(_of_target(j, value, published) for j in range(published.point.shape[1])),
+                *(self._of_target(j, value, published) for j in range(published.point.shape[1])),
             ),
             offsets.tolist(),
             published.origin.tolist(),
@@ -132,18 +136,25 @@ class ForecastEncoder:
             for instrument, ts, targets, offset, origin, ticks in columns
         ]
 
+    def _of_target(
+        self, j: int, value: NDArray[np.float64], published: Published
+    ) -> Iterator[TargetForecast]:
+        naive = value[:, j].tolist()
+        return map(
+            TargetForecast,
+            naive,
+            published.point[:, j].tolist(),
+            naive,
+            published.lower[:, j].tolist(),
+            published.upper[:, j].tolist(),
+            np.where(published.model[:, j], "model", "persistence").tolist(),
+            published.skill[:, j].tolist(),  # msgspec writes NaN as null
+            *self._named_extras(published.extra[:, j]),
+        )
 
-def _of_target(
-    j: int, value: NDArray[np.float64], published: Published
-) -> Iterator[TargetForecast]:
-    naive = value[:, j].tolist()
-    return map(
-        TargetForecast,
-        naive,
-        published.point[:, j].tolist(),
-        naive,
-        published.lower[:, j].tolist(),
-        published.upper[:, j].tolist(),
-        np.where(published.model[:, j], "model", "persistence").tolist(),
-        published.skill[:, j].tolist(),  # msgspec writes NaN as null
-    )
+    def _named_extras(self, extra: NDArray[np.float64]) -> list[list[Any]]:
+        """The last fields of the records, if there are any: quantiles, then probabilities."""
+        if not self._extras:
+            return []
+        named = [dict(zip(self._extras, row, strict=True)) for row in extra.tolist()]
+        return [named] if self._head == "quantiles" else [[msgspec.UNSET] * len(named), named]

@@ -53,3 +53,28 @@ def test_a_record_is_the_bytes_of_its_struct(schema: TickSchema, n: int) -> None
         assert [forecast.value for forecast in of_target] == value[:, j].tolist()
         models = [forecast.source == "model" for forecast in of_target]
         assert models == columns.model[:, j].tolist()
+
+
+@pytest.mark.parametrize(
+    ("head", "names"), [("classes", ("down", "flat", "up")), ("quantiles", ("0.05", "0.5", "0.95"))]
+)
+def test_a_record_names_what_the_head_says_beside_the_change(
+    head: str, names: tuple[str, ...]
+) -> None:
+    bundle = Bundle.load()
+    network = bundle.manifest.network.model_copy(
+        update={"head": head, "extras": names, "outputs": 1 + len(names)}
+    )
+    manifest = bundle.manifest.model_copy(update={"network": network})
+    bound = Bundle(manifest, bundle.program).bind(TickSchema.default())
+    columns = allocate_published(2, 1, 5, extras=3)
+    columns.extra[1, 0] = [0.25, 0.5, 0.75]
+
+    encoder = ForecastEncoder(bound, "numerics")
+    records = encoder.encode(0, ["a", "b"], np.arange(2), np.arange(2), np.ones((2, 1)), columns)
+
+    said, unsaid = ("quantiles", "probabilities")[:: 1 if head == "quantiles" else -1]
+    price = msgspec.json.decode(records[1])["targets"]["price"]
+    assert price[said] == dict(zip(names, [0.25, 0.5, 0.75], strict=True))
+    assert unsaid not in price
+    assert msgspec.json.encode(msgspec.json.decode(records[1], type=ForecastRecord)) == records[1]

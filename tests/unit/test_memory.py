@@ -18,7 +18,7 @@ from tests.streams import MIXED, eager, predictor, run, same_bits, scripted
 
 sizes = st.integers(1, 7)
 maybe = st.integers(0, 7)
-layouts = st.builds(Layout, *[sizes] * 8, maybe, maybe)
+layouts = st.builds(Layout, *[sizes] * 8, maybe, maybe, maybe)
 
 
 @given(layouts)
@@ -53,6 +53,7 @@ def test_fields_have_the_shapes_of_the_layout(layout: Layout, slots: int) -> Non
         "ring": (t, layout.ring),
         "ring_step": (layout.ring,),
         "profile": (t, layout.bins),
+        "extra": (t, layout.extras),
         "pace": (2,),
         "counts": (COUNT_FIELDS,),
         "share": (3,),
