@@ -50,6 +50,17 @@ class NetworkSpec(BaseModel):
     training: str = Field(description="How the weights came about, for people.")
 
 
+def network_sizes(
+    schema: TickSchema, rows: Literal["target", "instrument"], phases: int = 0, extras: int = 0
+) -> tuple[int, int]:
+    """Inputs and outputs of one network row, as `features.network_inputs` lays them out."""
+    targets, time = len(schema.targets), 1 + 2 * phases
+    if rows == "target":
+        return 2 + time, 1 + extras
+    inputs = 2 * len(schema.quantities) + len(schema.features) + time
+    return inputs, targets * (1 + extras)
+
+
 class Manifest(BaseModel):
     """manifest.json."""
 
@@ -106,20 +117,12 @@ class Bundle:
                 f"bundle {self.manifest.name} was made for another schema: "
                 "leave [schema] out of the configuration, or train a bundle for this one"
             )
-        network, targets, quantities = (
-            self.manifest.network,
-            len(schema.targets),
-            len(schema.quantities),
-        )
+        network = self.manifest.network
         if network.phases > (self.manifest.rules.harmonics if schema.seasons else 0):
             raise BundleError(
                 f"bundle {self.manifest.name} was trained with seasons: declare them in [schema]"
             )
-        time, own = 1 + 2 * network.phases, 1 + len(network.extras)
-        if network.rows == "instrument":
-            wanted = (2 * quantities + len(schema.features) + time, targets * own)
-        else:
-            wanted = (2 + time, own)
+        wanted = network_sizes(schema, network.rows, network.phases, len(network.extras))
         if (network.inputs, network.outputs) != wanted:
             raise BundleError(
                 f"bundle {self.manifest.name} has {network.inputs} inputs and {network.outputs} "
