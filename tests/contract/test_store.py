@@ -74,6 +74,15 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
     assert store.rows(0, []) == []
 
 
+def test_the_index_knows_single_instruments(store: Store) -> None:
+    store.write(0, store.claim(0, "t"), {name: row(i) for i, name in enumerate(NAMES)}, None)
+    store.write(1, store.claim(1, "t"), {"there": row(0)}, None)
+
+    assert store.known(0, [*NAMES, "there", "nowhere"]) == set(NAMES)
+    assert store.known(1, ["EURUSD", "there"]) == {"there"}
+    assert store.known(2, ["EURUSD"]) == store.known(0, []) == set()
+
+
 def test_what_was_written_is_read_back(store: Store) -> None:
     claim = store.claim(0, "t")
     content = bytes(range(256)) * 3

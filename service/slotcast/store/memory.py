@@ -32,6 +32,10 @@ class MemoryStore:
         """Instrument -> applied offset."""
         return {name: row.applied for name, row in self._of(partition).rows.items()}
 
+    def known(self, partition: int, instruments: Sequence[str]) -> set[str]:
+        """Those of these instruments that are stored."""
+        return self._of(partition).rows.keys() & set(instruments)
+
     def rows(self, partition: int, instruments: Sequence[str]) -> list[bytes | None]:
         """The rows of these instruments, in their order."""
         rows = self._of(partition).rows

@@ -52,6 +52,9 @@ class Store(Protocol):
     def index(self, partition: int) -> dict[str, int]:
         """Instrument -> applied offset, of every row stored for the partition."""
 
+    def known(self, partition: int, instruments: Sequence[str]) -> set[str]:
+        """Those of these instruments that are in the partition's index; any thread may ask."""
+
     def rows(self, partition: int, instruments: Sequence[str]) -> list[bytes | None]:
         """The rows of these instruments, in their order; None where there is none."""
 

@@ -97,6 +97,14 @@ class RedisStore:
             found: Any = self._client.hgetall(self._key(partition, "index"))
         return {name.decode(): int(applied) for name, applied in found.items()}
 
+    def known(self, partition: int, instruments: Sequence[str]) -> set[str]:
+        """Those of these instruments that are in the index."""
+        if not instruments:
+            return set()
+        with self._errors("read from"):
+            found: Any = self._client.hmget(self._key(partition, "index"), list(instruments))
+        return {name for name, applied in zip(instruments, found, strict=True) if applied}
+
     def rows(self, partition: int, instruments: Sequence[str]) -> list[bytes | None]:
         """The rows of these instruments, in their order."""
         key = self._key(partition, "rows")

@@ -61,6 +61,13 @@ class SqliteStore:
             )
         return {name.decode(): applied for name, applied in found}
 
+    def known(self, partition: int, instruments: Sequence[str]) -> set[str]:
+        """Those of these instruments that are stored."""
+        query = "SELECT 1 FROM rows INDEXED BY applied WHERE partition = ? AND instrument = ?"
+        with self._errors("read"):
+            ask = self._database.connection().execute
+            return {n for n in instruments if ask(query, (partition, n.encode())).fetchone()}
+
     def rows(self, partition: int, instruments: Sequence[str]) -> list[bytes | None]:
         """The rows of these instruments, in their order."""
         query = "SELECT row FROM rows WHERE partition = ? AND instrument = ?"

@@ -1,0 +1,1 @@
+"""The workers of a group, to each other: who is where, and holds what."""
