@@ -7,6 +7,8 @@ SQLite file, `real` on Kafka and Redis.
 from __future__ import annotations
 
 import logging
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from slotcast.controls import UnknownControl
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
+from slotcast.homes import Homes
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
@@ -35,6 +38,10 @@ from slotcast.store.port import Store, StoreError
 from slotcast.store.sqlite import SqliteStore
 from slotcast.ticks import TickParser
 from slotcast.worker import Parts, Worker
+from slotcast.workers.memory import MemoryRegistry
+from slotcast.workers.peers import Peers
+from slotcast.workers.port import Entry, Registry
+from slotcast.workers.presence import Presence
 from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
@@ -105,20 +112,33 @@ def build_worker(
 
 
 class Service:
-    """A worker and its HTTP server, each in a thread of its own."""
+    """A worker, its HTTP server and its presence among others, each in a thread of its own."""
 
-    def __init__(self, settings: Settings, log: Log, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, store: Store, registry: Registry | None = None
+    ) -> None:
+        """Without a registry the worker is alone."""
         self.settings, self.log, self.store = settings, log, store
         self.metrics = Metrics()
         self.worker = build_worker(settings, log, store, self.metrics)
-        self.readings = ServiceReadings(self.worker, settings.worker.lag_ready_ticks)
-        self.api = ApiServer(create_app(self.readings, self.metrics, settings.http), settings.http)
+        self._homes, registry = Homes(self.worker, store), registry or MemoryRegistry()
+        name = settings.kafka.instance_id or f"{socket.gethostname()}-{secrets.token_hex(2)}"
+        lag_ready_ticks = settings.worker.lag_ready_ticks
+        self.readings = ServiceReadings(self.worker, self._homes, lag_ready_ticks, name)
+        peers = Peers(name, registry, self._homes)
+        app = create_app(self.readings, self.metrics, settings.http, peers)
+        self.api = ApiServer(app, settings.http)
+        self._presence = Presence(registry, self._entry)
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
         """Serve HTTP first (live, not yet ready), then begin to work."""
         self.api.start()
+        self._presence.start()
         self._thread.start()
+
+    def _entry(self) -> Entry:
+        return Entry(self.readings.worker, self.api.advertised, sorted(self._homes.live()))
 
     def _run(self) -> None:
         try:
@@ -138,6 +158,7 @@ class Service:
         self.worker.stop()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        self._presence.stop()
         self.api.stop()
         self.store.close()
 
@@ -163,18 +184,38 @@ def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[
 def real(settings: Settings) -> Service:
     """A service on Kafka and Redis. Raises LogError, StoreError."""
     from slotcast.log.kafka import KafkaLog
-    from slotcast.store.redis import RedisStore
 
     prepare(settings)
     kafka_log: Any = KafkaLog(settings.kafka)
-    store = RedisStore(
+    return Service(settings, kafka_log, open_store(settings), open_registry(settings))
+
+
+def open_store(settings: Settings, directory: Path | None = None) -> Store:
+    """The store in `directory`, else Redis, as configured. Raises StoreError."""
+    if directory is not None:
+        return SqliteStore(directory / "slotcast.db")
+    from slotcast.store.redis import RedisStore
+
+    return RedisStore(
         settings.store.redis_url.get_secret_value(),
         prefix=settings.store.prefix,
         group=settings.kafka.group,
         topic=settings.kafka.ticks,
         timeout_s=settings.store.timeout_s,
     )
-    return Service(settings, kafka_log, store)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of the group's workers, in the store's Redis."""
+    from slotcast.workers.redis import RedisRegistry
+
+    return RedisRegistry(
+        settings.store.redis_url.get_secret_value(),
+        prefix=settings.store.prefix,
+        group=settings.kafka.group,
+        topic=settings.kafka.ticks,
+        timeout_s=settings.store.timeout_s,
+    )
 
 
 def history(settings: Settings, directory: Path | None = None) -> History:

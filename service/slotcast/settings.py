@@ -82,6 +82,11 @@ class HttpSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(8080, ge=0, le=65535, description="Port; 0 takes a free one.")
+    advertise: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+[^\s]*$",
+        description="URL of this worker for the others; none = host and port.",
+    )
     token: SecretStr | None = Field(None, description="Bearer token for resets; none = open.")
     reset_timeout_s: float = Field(10.0, gt=0, description="Wait for a reset's commit, then 202.")
 

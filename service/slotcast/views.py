@@ -63,7 +63,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class FreeRun:
-    """Forecasts of the next `steps` ticks on a copy of the memory, by target name."""
+    """Forecasts of the next `steps` ticks on a copy of the memory, by target name.
+
+    `offset` and `as_of` are those of an `InstrumentView`.
+    """
 
     instrument: str
     partition: int
@@ -71,6 +74,7 @@ class FreeRun:
     forecasts: dict[str, Sequence[float]]
     lower: dict[str, Sequence[float]]
     upper: dict[str, Sequence[float]]
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ class PartitionView:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The service in one line, as of the last commit."""
+    """One worker in one line, as of its last commit."""
 
+    worker: str
     ticks: int
     forecasts: int
     rejects: int
@@ -130,8 +135,26 @@ class LogUnavailable(Exception):
     """The log did not take the record in time; the reset may or may not be in the log."""
 
 
+class UnknownPartition(Exception):
+    """The tick topic has no such partition; the message lists those that it has."""
+
+
+class MemoryUnavailable(Exception):
+    """Nobody who may hold the instrument can be asked now; the message says why."""
+
+
 class Readings(Protocol):
-    """Everything the API needs of the service. All methods may be called from any thread."""
+    """Everything the API needs of one worker. All methods may be called from any thread.
+
+    Reading covers the partitions that this worker has live; resets cover all.
+    """
+
+    @property
+    def worker(self) -> str:
+        """The worker's name among its peers."""
+
+    def live(self) -> frozenset[int]:
+        """The partitions that this worker has live now."""
 
     def readiness(self) -> Readiness: ...
 
@@ -140,14 +163,22 @@ class Readings(Protocol):
     def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
         """Instruments whose name contains `search` (case-insensitive), in name order."""
 
-    def instrument(self, name: str) -> InstrumentView | None: ...
+    def instrument(self, name: str) -> InstrumentView | None:
+        """None if this worker does not have it. Raises `MemoryUnavailable`."""
 
-    def free_run(self, name: str, steps: int) -> FreeRun | None: ...
+    def free_run(self, name: str, steps: int) -> FreeRun | None:
+        """None if this worker does not have it. Raises `MemoryUnavailable`."""
 
-    def reset(self, instruments: Sequence[str] | None, timeout_s: float) -> list[ResetReceipt]:
-        """Reset these instruments, or all of them (None); waits until committed or timed out.
+    def reset(self, instruments: Sequence[str], timeout_s: float) -> list[ResetReceipt]:
+        """Reset these instruments; waits until committed or timed out.
 
         Raises `ResetForbidden`, `LogUnavailable`.
+        """
+
+    def reset_all(self, partitions: Sequence[int] | None, timeout_s: float) -> list[ResetReceipt]:
+        """Reset all instruments of these partitions, or of all (None).
+
+        Raises `ResetForbidden`, `LogUnavailable`, `UnknownPartition`.
         """
 
     def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:

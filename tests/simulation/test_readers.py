@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from slotcast.homes import Homes
 from slotcast.readings import ServiceReadings
+from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 
@@ -14,8 +16,12 @@ def ticks(name: str, count: int, start: int = 0) -> list[tuple]:
     ]
 
 
+def readings_of(worker: Worker) -> ServiceReadings:
+    return ServiceReadings(worker, Homes(worker, MemoryStore()), 10)
+
+
 def names(worker: Worker) -> list[str]:
-    return [view.instrument for view in ServiceReadings(worker, 10).instruments().instruments]
+    return [view.instrument for view in readings_of(worker).instruments().instruments]
 
 
 def test_a_restarted_worker_shows_instruments_before_they_tick() -> None:

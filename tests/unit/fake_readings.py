@@ -13,7 +13,30 @@ from slotcast.views import (
     ResetReceipt,
     Summary,
     TargetView,
+    UnknownPartition,
 )
+from slotcast.workers.memory import MemoryRegistry
+from slotcast.workers.peers import Peers
+from slotcast.workers.port import Registry
+
+
+class FakeHomes:
+    """Instruments that may live in any of so many partitions, unless `at` says where."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.partitions = partitions
+        self.at: dict[str, Sequence[int]] = {}
+
+    def everywhere(self) -> Sequence[int]:
+        return range(self.partitions)
+
+    def of(self, names: Sequence[str]) -> dict[str, Sequence[int]]:
+        return {name: self.at.get(name, self.everywhere()) for name in names}
+
+
+def alone(registry: Registry | None = None) -> Peers:
+    """The peers of worker-0, which has partition 0, the only one."""
+    return Peers("worker-0", registry or MemoryRegistry(), FakeHomes())
 
 
 class FakeReadings:
@@ -24,6 +47,8 @@ class FakeReadings:
         self.commits = True
         self.failure: Exception | None = None
         self.resets: list[Sequence[str] | None] = []
+        self.worker = "worker-0"
+        self.partitions = frozenset({0})
         self._random = Random(7)
         self._targets = targets
         self._views: dict[str, InstrumentView] = {}
@@ -59,13 +84,18 @@ class FakeReadings:
             name, new, point, point - half, point + half, new, source, skill, 0.9, recent
         )
 
+    def live(self) -> frozenset[int]:
+        return self.partitions
+
     def readiness(self) -> Readiness:
         return self.readiness_now
 
     def summary(self) -> Summary:
         ticks = sum(view.ticks for view in self._views.values())
         known = len(self._views)
-        return Summary(ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e")
+        return Summary(
+            self.worker, ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e"
+        )
 
     def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
         found = sorted(name for name in self._views if search.casefold() in name.casefold())
@@ -83,12 +113,19 @@ class FakeReadings:
         ahead = {t.name: [t.forecast] * steps for t in view.targets}
         return FreeRun(name, view.partition, view.offset, ahead, ahead, ahead)
 
-    def reset(self, instruments: Sequence[str] | None, timeout_s: float) -> list[ResetReceipt]:
+    def reset(self, instruments: Sequence[str], timeout_s: float) -> list[ResetReceipt]:
         if self.failure:
             raise self.failure
         self.resets.append(instruments)
-        named = [None] if instruments is None else instruments
-        return [ResetReceipt(name, 0, at, self.commits) for at, name in enumerate(named)]
+        return [ResetReceipt(name, 0, at, self.commits) for at, name in enumerate(instruments)]
+
+    def reset_all(self, partitions: Sequence[int] | None, timeout_s: float) -> list[ResetReceipt]:
+        if self.failure:
+            raise self.failure
+        if unknown := set(partitions or ()) - self.partitions:
+            raise UnknownPartition(f"no partition {unknown}")
+        self.resets.append(partitions)
+        return [ResetReceipt(None, p, 9, self.commits) for p in partitions or self.partitions]
 
     def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
         changed = [self._views[name] for name, at in self._versions.items() if at > version]

@@ -24,7 +24,7 @@ from slotcast.api.server import ApiServer
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
 from slotcast.views import LogUnavailable, Readiness, ResetForbidden
-from tests.unit.fake_readings import FakeReadings
+from tests.unit.fake_readings import FakeReadings, alone
 
 TOKEN = "open sesame ü"
 ODD_NAMES = ["a/b", "a/reset", "a/forecast", "Zürich 7", "東京", "?#&%", "%2F", "a+b", ".x", "/"]
@@ -40,7 +40,7 @@ def served(
 ) -> Iterator[httpx.Client]:
     http = settings(**more)
     with (
-        ApiServer(create_app(readings, metrics or Metrics(), http), http) as server,
+        ApiServer(create_app(readings, metrics or Metrics(), http, alone()), http) as server,
         httpx.Client(base_url=server.url, trust_env=False) as client,
     ):
         yield client
@@ -220,9 +220,13 @@ def test_a_committed_reset_gives_its_receipt(client: httpx.Client, readings: Fak
 
 @pytest.mark.parametrize(
     ("body", "asked"),
-    [({"instruments": ["B", "A", "B"]}, ["B", "A"]), ({"all": True}, None)],
+    [
+        ({"instruments": ["B", "A", "B"]}, ["B", "A"]),
+        ({"partitions": [0, 0]}, [0]),
+        ({"all": True}, None),
+    ],
 )
-def test_a_set_or_all_can_be_reset(
+def test_a_set_a_partition_or_all_can_be_reset(
     client: httpx.Client, readings: FakeReadings, body: dict[str, Any], asked: list[str] | None
 ) -> None:
     response = client.post("/reset", json=body)
@@ -250,6 +254,10 @@ def test_a_reset_whose_commit_was_not_seen_is_202_with_the_same_receipts(
         {},
         {"all": False},
         {"all": True, "instruments": ["A"]},
+        {"all": True, "partitions": [0]},
+        {"partitions": []},
+        {"partitions": [-1]},
+        {"partitions": [7]},
         {"instruments": []},
         {"instruments": [""]},
         {"instruments": [1]},
@@ -258,7 +266,7 @@ def test_a_reset_whose_commit_was_not_seen_is_202_with_the_same_receipts(
         [],
     ],
 )
-def test_a_reset_of_neither_or_both_is_invalid(
+def test_a_reset_of_nothing_or_of_two_things_is_invalid(
     client: httpx.Client, readings: FakeReadings, body: object
 ) -> None:
     assert_problem(client.post("/reset", json=body), problems.INVALID)
@@ -424,16 +432,18 @@ def test_the_metrics_text_has_every_metric(
 
 
 RESET_ANSWERS = {"200", "202", "401", "403", "411", "413", "422", "503"}
+ANYWHERE = {"200", "404", "421", "422", "503"}
 ENDPOINTS = {
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200", "503"},
     ("get", "/health"): {"200", "503"},
     ("get", "/instruments"): {"200", "422"},
-    ("get", "/instruments/{instrument}"): {"200", "404", "422"},
-    ("get", "/instruments/{instrument}/forecast"): {"200", "404", "422"},
+    ("get", "/instruments/{instrument}"): ANYWHERE,
+    ("get", "/instruments/{instrument}/forecast"): ANYWHERE,
     ("post", "/instruments/{instrument}/reset"): RESET_ANSWERS,
     ("post", "/reset"): RESET_ANSWERS,
     ("get", "/summary"): {"200"},
+    ("get", "/workers"): {"200", "503"},
     ("get", "/metrics"): {"200"},
     ("get", "/events"): {"200", "503"},
     ("get", "/"): {"200"},
@@ -558,7 +568,7 @@ def test_an_idle_stream_sends_comments() -> None:
 
 def test_a_stream_ends_when_the_server_stops() -> None:
     http = settings()
-    server = ApiServer(create_app(FakeReadings(["A"]), Metrics(), http), http)
+    server = ApiServer(create_app(FakeReadings(["A"]), Metrics(), http, alone()), http)
     server.start()
     with httpx.Client(base_url=server.url, trust_env=False).stream("GET", "/events") as stream:
         events = events_of(stream)
@@ -571,7 +581,7 @@ def test_a_stream_ends_when_the_server_stops() -> None:
 def test_too_many_streams_are_refused_and_a_reader_that_leaves_makes_room() -> None:
     readings = FakeReadings(["A"])
     http = settings()
-    app = create_app(readings, Metrics(), http)
+    app = create_app(readings, Metrics(), http, alone())
     app.state.events.streams_max = 1
     with (
         ApiServer(app, http) as server,
@@ -604,7 +614,7 @@ def test_port_zero_takes_a_free_port_that_is_known() -> None:
 def test_a_taken_port_is_named_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         http = HttpSettings(host="127.0.0.1", port=taken.getsockname()[1])
-        server = ApiServer(create_app(FakeReadings([]), Metrics(), http), http)
+        server = ApiServer(create_app(FakeReadings([]), Metrics(), http, alone()), http)
 
         with pytest.raises(OSError, match=rf"127\.0\.0\.1 port {http.port}.*--port"):
             server.start()
@@ -616,5 +626,5 @@ def test_a_stopped_server_frees_its_port() -> None:
         port = client.base_url.port
 
     http = HttpSettings(host="127.0.0.1", port=port or 0)
-    with ApiServer(create_app(FakeReadings([]), Metrics(), http), http) as again:
+    with ApiServer(create_app(FakeReadings([]), Metrics(), http, alone()), http) as again:
         assert again.port == port

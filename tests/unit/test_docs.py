@@ -31,7 +31,7 @@ from slotcast.ticks import TickParser
 from tests.servers import ROOT
 from tests.tree import files
 from tests.unit.doc_rows import REFERENCE, commands
-from tests.unit.fake_readings import FakeReadings
+from tests.unit.fake_readings import FakeReadings, alone
 
 PAGES = [str(path) for path in files() if path.suffix == ".md"]
 FENCE = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```")
@@ -90,7 +90,7 @@ def test_reference_page_has_every_row(page: str) -> None:
 
 
 def test_rest_page_names_every_path_and_problem() -> None:
-    api = create_app(FakeReadings(["a"]), Metrics(CollectorRegistry()), HttpSettings())
+    api = create_app(FakeReadings(["a"]), Metrics(CollectorRegistry()), HttpSettings(), alone())
     paths = api.openapi()["paths"]
     wanted = [f"`{method.upper()} {path}" for path in paths for method in paths[path]]
     wanted += [f"| `{kind.name}` | {kind.status} |" for kind in problems.KINDS]

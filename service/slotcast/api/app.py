@@ -11,13 +11,14 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 import slotcast
-from slotcast.api import pages, problems, reads, writes
+from slotcast.api import pages, problems, reads, relay, writes
 from slotcast.api.documents import describe
 from slotcast.api.doorway import Doorway
 from slotcast.api.events import Events
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
 from slotcast.views import Readings
+from slotcast.workers.peers import Peers
 
 DESCRIPTION = (
     "Forecasts of the next tick of every instrument, as of the last commit. Names of instruments "
@@ -25,8 +26,8 @@ DESCRIPTION = (
 )
 
 
-def create_app(readings: Readings, metrics: Metrics, http: HttpSettings) -> FastAPI:
-    """The app over these readings. One app serves one event loop."""
+def create_app(readings: Readings, metrics: Metrics, http: HttpSettings, peers: Peers) -> FastAPI:
+    """The app over these readings and those of other workers. One app serves one event loop."""
     app = FastAPI(
         title="slotcast",
         version=slotcast.__version__,
@@ -36,9 +37,11 @@ def create_app(readings: Readings, metrics: Metrics, http: HttpSettings) -> Fast
         redirect_slashes=False,
     )
     app.state.readings, app.state.metrics, app.state.http = readings, metrics, http
+    app.state.peers = peers
     app.state.events = Events(readings)
     app.state.free_runs = CapacityLimiter(reads.FREE_RUNS)
     app.state.resets = CapacityLimiter(writes.RESETS)
+    app.state.relays = CapacityLimiter(relay.RELAYS)
     for router in (pages.router, writes.router, reads.router):
         app.include_router(router)
     problems.install(app)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from slotcast.views import LogUnavailable, ResetForbidden
+from slotcast.views import LogUnavailable, MemoryUnavailable, ResetForbidden, UnknownPartition
+from slotcast.workers.port import RegistryUnavailable
 
 PROBLEM_JSON = "application/problem+json"
 _log = logging.getLogger(__name__)
@@ -45,10 +47,13 @@ FOREIGN_PAGE = Kind("foreign-page", 403, "Resets are refused from pages of other
 UNKNOWN_PATH = Kind("unknown-path", 404, "There is nothing at this path")
 UNKNOWN_INSTRUMENT = Kind("unknown-instrument", 404, "There is no such instrument")
 WRONG_METHOD = Kind("wrong-method", 405, "The path does not take this method")
+MISDIRECTED = Kind("misdirected", 421, "Another worker was meant")
 LENGTH_MISSING = Kind("length-missing", 411, "The request does not say how long it is")
 TOO_LARGE = Kind("too-large", 413, "The request is too large")
 INVALID = Kind("invalid", 422, "The request is not valid")
 UNEXPECTED = Kind("unexpected", 500, "The service failed")
+MEMORY_UNAVAILABLE = Kind("memory-unavailable", 503, "Whoever may hold it cannot be asked now")
+REGISTRY_UNAVAILABLE = Kind("registry-unavailable", 503, "The list of workers cannot be read")
 LOG_UNAVAILABLE = Kind("log-unavailable", 503, "The log did not take the record in time")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many event streams are open")
@@ -62,8 +67,11 @@ KINDS = (
     WRONG_METHOD,
     LENGTH_MISSING,
     TOO_LARGE,
+    MISDIRECTED,
     INVALID,
     UNEXPECTED,
+    MEMORY_UNAVAILABLE,
+    REGISTRY_UNAVAILABLE,
     LOG_UNAVAILABLE,
     NOT_READY,
     TOO_MANY_STREAMS,
@@ -88,6 +96,10 @@ class Problem(BaseModel):
     errors: list[InvalidPart] | None = Field(None, description="Only `invalid`: every fault.")
     ready: bool | None = Field(None, description="Only `not-ready`: false.")
     reasons: list[str] | None = Field(None, description="Only `not-ready`: every reason.")
+    worker: str | None = Field(None, description="Only `unknown-instrument`: who answered.")
+    partitions: list[int] | None = Field(
+        None, description="Only `unknown-instrument`: the partitions that were looked at."
+    )
     incident: str | None = Field(None, description="Only `unexpected`: find it in the log.")
 
 
@@ -99,6 +111,16 @@ class Refused(Exception):
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.headers, self.more = kind, detail, headers, more
+
+
+ANSWERS: tuple[tuple[type[Exception], Kind, dict[str, str]], ...] = (
+    (ResetForbidden, RESET_FORBIDDEN, {}),
+    (UnknownPartition, INVALID, {}),
+    (LogUnavailable, LOG_UNAVAILABLE, {"Retry-After": "5"}),
+    (MemoryUnavailable, MEMORY_UNAVAILABLE, {"Retry-After": "2"}),
+    (RegistryUnavailable, REGISTRY_UNAVAILABLE, {"Retry-After": "5"}),
+)
+"""What the service raises -> the kind of problem it is, and headers."""
 
 
 def problem(path: str, refused: Refused) -> Response:
@@ -121,8 +143,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(ResetForbidden, _on_forbidden)
-    app.add_exception_handler(LogUnavailable, _on_log_unavailable)
+    for raised, kind, headers in ANSWERS:
+        app.add_exception_handler(raised, partial(_on_known, kind, headers))
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -151,12 +173,10 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return problem(_path(request), Refused(INVALID, detail, errors=errors))
 
 
-async def _on_forbidden(request: Request, error: Exception) -> Response:
-    return problem(_path(request), Refused(RESET_FORBIDDEN, str(error)))
-
-
-async def _on_log_unavailable(request: Request, error: Exception) -> Response:
-    return problem(_path(request), Refused(LOG_UNAVAILABLE, str(error), {"Retry-After": "5"}))
+async def _on_known(
+    kind: Kind, headers: dict[str, str], request: Request, error: Exception
+) -> Response:
+    return problem(_path(request), Refused(kind, str(error), headers))
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

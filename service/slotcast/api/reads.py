@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
@@ -18,7 +17,9 @@ from slotcast.api.documents import fails
 from slotcast.api.doorway import Name
 from slotcast.api.events import Events
 from slotcast.api.problems import Refused
+from slotcast.api.relay import read_anywhere
 from slotcast.views import Readings
+from slotcast.workers.peers import Peers
 
 MAX_STEPS = 10_000
 MAX_PAGE = 1_000
@@ -72,19 +73,33 @@ def list_instruments(
     offset: Annotated[int, Query(ge=0, description="How many to skip.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most to return.")] = 100,
 ) -> Response:
-    """Instruments whose name contains `search`, in name order, a page at a time."""
+    """This worker's instruments whose name contains `search`, in name order, a page at a time."""
     page = readings.instruments(search, offset, limit)
-    found = [records.Instrument.model_validate(view) for view in page.instruments]
     return records.answer(
-        records.InstrumentPage(instruments=found, total=page.total, offset=offset, limit=limit)
+        records.InstrumentPage(
+            worker=readings.worker,
+            partitions=sorted(readings.live()),
+            instruments=[records.Instrument.model_validate(view) for view in page.instruments],
+            total=page.total,
+            offset=offset,
+            limit=limit,
+        )
     )
+
+
+ANYWHERE = fails(
+    problems.UNKNOWN_INSTRUMENT,
+    problems.MISDIRECTED,
+    problems.INVALID,
+    problems.MEMORY_UNAVAILABLE,
+)
 
 
 @router.get(
     "/instruments/{instrument:path}/forecast",
     tags=["instruments"],
     response_model=records.FreeRun,
-    responses=fails(problems.UNKNOWN_INSTRUMENT, problems.INVALID),
+    responses=ANYWHERE,
 )
 async def free_run(
     request: Request,
@@ -92,33 +107,55 @@ async def free_run(
     name: Name,
     steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="Ticks ahead.")] = 10,
 ) -> Response:
-    """Forecasts of the next `steps` ticks: a free run on a copy of the memory."""
-    lane: CapacityLimiter = request.app.state.free_runs
-    run = await to_thread.run_sync(
-        readings.free_run, name, steps, limiter=lane, abandon_on_cancel=True
+    """Forecasts of the next `steps` ticks: a free run on a copy of the memory, at its worker."""
+
+    def find() -> records.FreeRun | None:
+        run = readings.free_run(name, steps)
+        return records.from_worker(records.FreeRun, run, readings.worker)
+
+    return await read_anywhere(
+        request, name, f"/forecast?steps={steps}", find, request.app.state.free_runs
     )
-    if run is None:
-        raise unknown(name)
-    return records.answer(records.FreeRun.model_validate(run))
 
 
 @router.get(
     "/instruments/{instrument:path}",
     tags=["instruments"],
-    response_model=records.Instrument,
-    responses=fails(problems.UNKNOWN_INSTRUMENT, problems.INVALID),
+    response_model=records.InstrumentAnswer,
+    responses=ANYWHERE,
 )
-def show_instrument(readings: Source, name: Name) -> Response:
-    """One instrument: slot, ticks, last tick, forecast of the next, skill."""
-    view = readings.instrument(name)
-    if view is None:
-        raise unknown(name)
-    return records.answer(records.Instrument.model_validate(view))
+async def show_instrument(request: Request, readings: Source, name: Name) -> Response:
+    """One instrument, from the worker that holds it: slot, ticks, forecast of the next, skill."""
+
+    def find() -> records.InstrumentAnswer | None:
+        view = readings.instrument(name)
+        return records.from_worker(records.InstrumentAnswer, view, readings.worker)
+
+    return await read_anywhere(request, name, "", find)
+
+
+@router.get(
+    "/workers",
+    tags=["service"],
+    response_model=records.Workers,
+    responses=fails(problems.REGISTRY_UNAVAILABLE, problems.MEMORY_UNAVAILABLE),
+)
+def list_workers(request: Request, readings: Source) -> Response:
+    """All workers of the group with their addresses and live partitions."""
+    peers: Peers = request.app.state.peers
+    found = peers.workers()
+    return records.answer(
+        records.Workers(
+            worker=readings.worker,
+            workers=[records.Worker.model_validate(entry) for entry in found],
+            unassigned=peers.unassigned(found),
+        )
+    )
 
 
 @router.get("/summary", tags=["service"], response_model=records.Summary)
 def show_summary(readings: Source) -> Response:
-    """The worker in one record: counts, slots, lag, skill, bundle, partitions."""
+    """This worker in one record: counts, slots, lag, skill, bundle, partitions."""
     return records.answer(records.Summary.model_validate(readings.summary()))
 
 
@@ -146,14 +183,8 @@ def show_metrics(request: Request) -> Response:
     },
 )
 async def show_events(request: Request) -> Response:
-    """A stream of `Event` records, about two a second; begins with all instruments."""
+    """A stream of `Event` records, about two a second; begins with all of this worker's."""
     events: Events = request.app.state.events
     events.admit()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events.stream(), headers=headers, media_type="text/event-stream")
-
-
-def unknown(name: str) -> Refused:
-    """The problem of an instrument that this worker does not have."""
-    detail = f"no instrument {name!r} here: list them with GET /instruments?search="
-    return Refused(problems.UNKNOWN_INSTRUMENT, detail)

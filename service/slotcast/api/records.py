@@ -5,7 +5,7 @@ NaN and infinity have no JSON: they are written as null.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
@@ -18,6 +18,9 @@ class Record(BaseModel):
     """A record read from a view's attributes."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True, ser_json_inf_nan="null")
+
+
+Named = TypeVar("Named", bound=Record)
 
 
 class Target(Record):
@@ -45,12 +48,21 @@ class Instrument(Record):
     ts: int | float | str = Field(description="Time of the last tick, in the schema's unit.")
     offset: int = Field(description="Offset of the last tick.")
     origin: int = Field(description="Offset at which this memory began.")
+    as_of: int = Field(description="Committed offset of the partition that this is from.")
     targets: list[Target]
 
 
-class InstrumentPage(Record):
-    """A page of instruments in name order."""
+class InstrumentAnswer(Instrument):
+    """One instrument, from whichever worker holds it."""
 
+    worker: str = Field(description="Name of the worker that answered.")
+
+
+class InstrumentPage(Record):
+    """A page of one worker's instruments in name order."""
+
+    worker: str = Field(description="Name of the worker that answered.")
+    partitions: list[int] = Field(description="The partitions that it has live: what is covered.")
     instruments: list[Instrument]
     total: int = Field(description="How many match in all.")
     offset: int = Field(description="How many were skipped.")
@@ -62,14 +74,16 @@ class FreeRun(Record):
 
     instrument: str
     partition: int
+    worker: str = Field(description="Name of the worker that answered.")
     offset: int = Field(description="Offset of the last tick that the forecasts know.")
+    as_of: int = Field(description="Committed offset of the partition that this is from.")
     forecasts: dict[str, list[float | None]] = Field(description="By target, next tick first.")
     lower: dict[str, list[float | None]] = Field(description="Lower ends of the 90 % intervals.")
     upper: dict[str, list[float | None]] = Field(description="Upper ends of the 90 % intervals.")
 
 
 class Partition(Record):
-    """One partition that this worker owns."""
+    """One partition that the worker owns."""
 
     partition: int
     phase: str = Field(description="Where its lifecycle is; `live` when it forecasts.")
@@ -81,8 +95,9 @@ class Partition(Record):
 
 
 class Summary(Record):
-    """The worker in one record, as of the last commit."""
+    """One worker in one record, as of its last commit."""
 
+    worker: str = Field(description="Name of the worker that answered.")
     ticks: int
     forecasts: int
     rejects: int = Field(description="Records sent to the dead-letter topic.")
@@ -95,6 +110,22 @@ class Summary(Record):
     coverage: Number
     bundle: str = Field(description="Fingerprint of the bundle.")
     partitions: list[Partition]
+
+
+class Worker(Record):
+    """A worker of the group."""
+
+    worker: str = Field(description="Its name.")
+    url: str = Field(description="Where it answers.")
+    partitions: list[int] = Field(description="Partitions that it has live.")
+
+
+class Workers(Record):
+    """All workers of the group, some seconds old."""
+
+    worker: str = Field(description="Name of the worker that answered.")
+    workers: list[Worker]
+    unassigned: list[int] = Field(description="Partitions that no worker has live.")
 
 
 class Live(Record):
@@ -120,25 +151,25 @@ class Event(Record):
 
 
 class ResetRequest(BaseModel):
-    """Which instruments to reset: exactly one of the two."""
+    """Which instruments to reset: exactly one of the three."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     instruments: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None, min_length=1, max_length=MAX_RESETS, description="These."
     )
+    partitions: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, max_length=MAX_RESETS, description="All of these partitions."
+    )
     all: Literal[True] | None = Field(None, description="All that any worker has.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.instruments is None) == (self.all is None):
-            raise ValueError('give either {"instruments": [...]} or {"all": true}')
+        if (self.instruments, self.partitions, self.all).count(None) != 2:
+            raise ValueError(
+                'give one of {"instruments": [...]}, {"partitions": [...]} and {"all": true}'
+            )
         return self
-
-    @property
-    def names(self) -> list[str] | None:
-        """The instruments, each once; None means all."""
-        return None if self.instruments is None else list(dict.fromkeys(self.instruments))
 
 
 class Receipt(Record):
@@ -157,7 +188,19 @@ class Resets(Record):
     receipts: list[Receipt]
 
 
+def from_worker(model: type[Named], view: object | None, worker: str) -> Named | None:
+    """The record of a view, if there is one, with the name of the worker that it is from."""
+    if view is None:
+        return None
+    parts = {name: getattr(view, name) for name in model.model_fields if name != "worker"}
+    return model.model_validate({**parts, "worker": worker})
+
+
 def answer(record: Record, status: int = 200) -> Response:
     """The record as an uncacheable JSON response."""
-    headers = {"Cache-Control": "no-store"}
-    return Response(record.model_dump_json(), status, headers, media_type="application/json")
+    return plain_answer(record.model_dump_json().encode(), status)
+
+
+def plain_answer(body: bytes, status: int = 200) -> Response:
+    """JSON as an uncacheable response."""
+    return Response(body, status, {"Cache-Control": "no-store"}, media_type="application/json")

@@ -18,6 +18,8 @@ from slotcast.settings import HttpSettings
 
 START_TIMEOUT_S = 10.0
 PATIENCE_S = 2
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Addresses that bind all of a machine's -> the loopback one among them."""
 
 
 class ApiServer:
@@ -56,8 +58,20 @@ class ApiServer:
     @property
     def url(self) -> str:
         """Where to point a browser: an address that can be visited from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._http.host, self._http.host)  # noqa: S104
+        host = EVERY_ADDRESS.get(self._http.host, self._http.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def advertised(self) -> str:
+        """Where other workers reach this one: as configured, else the bound address.
+
+        Bound to every address, it is reached by the machine's name.
+        """
+        if self._http.advertise:
+            return self._http.advertise.rstrip("/")
+        if self._http.host in EVERY_ADDRESS:
+            return f"http://{socket.gethostname()}:{self.port}"
+        return self.url
 
     def __enter__(self) -> Self:
         self.start()

@@ -7,6 +7,8 @@ either way. A bearer token guards it where one is configured.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from slotcast.api.doorway import Name
 from slotcast.api.problems import Refused
 from slotcast.api.reads import Source
 from slotcast.settings import HttpSettings
+from slotcast.views import ResetReceipt
 
 RESETS = 8  # at a time: each holds a thread while it waits for its commit
 Credentials = Annotated[
@@ -75,23 +78,27 @@ router = APIRouter(
 @router.post("/instruments/{instrument:path}/reset", response_model=records.Resets)
 async def reset_instrument(request: Request, readings: Source, name: Name) -> Response:
     """Forget the instrument's memory. One that nobody knows is reset too, to no effect."""
-    return await _reset(request, readings, [name])
+    return await _reset(request, partial(readings.reset, [name]))
 
 
 @router.post("/reset", response_model=records.Resets)
 async def reset_instruments(
     request: Request, readings: Source, wanted: records.ResetRequest
 ) -> Response:
-    """Forget the memory of the named instruments, or of all."""
-    return await _reset(request, readings, wanted.names)
+    """Forget the memory of these instruments, of all in these partitions, or of all."""
+    if wanted.instruments is not None:
+        names = list(dict.fromkeys(wanted.instruments))
+        return await _reset(request, partial(readings.reset, names))
+    partitions = wanted.partitions and sorted(set(wanted.partitions))
+    return await _reset(request, partial(readings.reset_all, partitions))
 
 
-async def _reset(request: Request, readings: Source, names: list[str] | None) -> Response:
+async def _reset(
+    request: Request, resetting: Callable[[float], Sequence[ResetReceipt]]
+) -> Response:
     lane: CapacityLimiter = request.app.state.resets
-    timeout_s = request.app.state.http.reset_timeout_s
-    receipts = await to_thread.run_sync(
-        readings.reset, names, timeout_s, limiter=lane, abandon_on_cancel=True
-    )
+    timeout_s: float = request.app.state.http.reset_timeout_s
+    receipts = await to_thread.run_sync(resetting, timeout_s, limiter=lane, abandon_on_cancel=True)
     done = [records.Receipt.model_validate(receipt) for receipt in receipts]
     committed = all(receipt.committed for receipt in done)
     resets = records.Resets(committed=committed, receipts=done)

@@ -1,0 +1,147 @@
+"""Peers: what another worker holds is asked of it, over HTTP.
+
+1. Which partitions may hold the instrument, and which of them are not this worker's?
+2. Ask each worker that has one of them live, by name and once. It answers for itself only, and
+   never asks a third one.
+3. An instrument is unknown when everyone who may hold it says so. Where somebody is missing, nobody
+   knows: `MemoryUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import msgspec
+
+from slotcast.log.port import LogError
+from slotcast.views import MemoryUnavailable
+from slotcast.workers.port import Entry, Registry, RegistryUnavailable
+
+ASKED_HEADER = "Slotcast-Asked"
+"""Names the worker that a request between workers is meant for."""
+ANSWER_TIMEOUT_S = 2.0
+MOST_BYTES = 64 << 20
+
+_open = build_opener(ProxyHandler({})).open
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker answered."""
+
+    status: int
+    body: bytes
+
+
+class Homes(Protocol):
+    """Where instruments may live. Both raise `LogError`."""
+
+    def everywhere(self) -> Sequence[int]:
+        """All partitions."""
+
+    def of(self, names: Sequence[str]) -> dict[str, Sequence[int]]:
+        """The partitions that may hold each instrument."""
+
+
+class _Unknown(msgspec.Struct):
+    """The problem of an instrument that a worker does not hold: for which partitions it speaks."""
+
+    partitions: set[int]
+
+
+def fetch(url: str, worker: str) -> Answer:
+    """GET from a worker. Raises `OSError` when there is no answer in time."""
+    if not url.startswith(("http://", "https://")):
+        raise OSError(f"{url} is no HTTP address")
+    request = Request(url, headers={ASKED_HEADER: worker})  # noqa: S310  # checked above
+    try:
+        with _open(request, timeout=ANSWER_TIMEOUT_S) as answer:
+            return Answer(answer.status, answer.read(MOST_BYTES))
+    except HTTPError as error:
+        with error:
+            return Answer(error.code, error.read(MOST_BYTES))
+
+
+class Peers:
+    """The other workers, asked on behalf of `worker`; any thread."""
+
+    def __init__(
+        self,
+        worker: str,
+        registry: Registry,
+        homes: Homes,
+        ask: Callable[[str, str], Answer] = fetch,
+    ) -> None:
+        self._worker, self._registry, self._homes, self._ask = worker, registry, homes, ask
+
+    def workers(self) -> list[Entry]:
+        """All workers of the group. Raises `RegistryUnavailable`."""
+        return list(self._registry.workers())
+
+    def unassigned(self, workers: Collection[Entry]) -> list[int]:
+        """Partitions that none of these has live. Raises `MemoryUnavailable`."""
+        live = {partition for entry in workers for partition in entry.partitions}
+        return sorted(set(self.everywhere()) - live)
+
+    def read(self, name: str, path: str, covered: Collection[int]) -> bytes | None:
+        """What the worker that holds the instrument answers at `path`; None if nobody holds it.
+
+        `covered` are partitions that do not have it. Raises `MemoryUnavailable`.
+        """
+        if set(self.everywhere()) <= set(covered):
+            return None
+        try:
+            others = [entry for entry in self.workers() if entry.worker != self._worker]
+            wanted = set(self._homes.of([name])[name]) - set(covered)
+        except RegistryUnavailable as error:
+            raise MemoryUnavailable(f"other workers cannot be found: {error}") from error
+        except LogError as error:
+            raise MemoryUnavailable(str(error)) from error
+        faults = []
+        for entry in others:
+            if not wanted.isdisjoint(entry.partitions):
+                found = self._read_at(entry, path)
+                if isinstance(found, bytes):
+                    return found
+                if isinstance(found, str):
+                    faults.append(found)
+                else:
+                    wanted -= found
+        if wanted:
+            raise MemoryUnavailable(_missing(name, wanted, faults))
+        return None
+
+    def everywhere(self) -> Collection[int]:
+        """All partitions. Raises `MemoryUnavailable`."""
+        try:
+            return self._homes.everywhere()
+        except LogError as error:
+            raise MemoryUnavailable(str(error)) from error
+
+    def _read_at(self, entry: Entry, path: str) -> bytes | set[int] | str:
+        """The instrument, or the partitions that do not have it, or what went wrong."""
+        where = f"worker {entry.worker} at {entry.url}"
+        try:
+            answer = self._ask(entry.url + path, entry.worker)
+        except OSError as error:
+            return f"{where} does not answer ({error})"
+        if answer.status == 200:
+            return answer.body
+        if answer.status == 421:
+            return f"another worker answers at the address of {where}: set its http.advertise"
+        try:
+            if answer.status == 404:
+                return msgspec.json.decode(answer.body, type=_Unknown).partitions
+        except msgspec.MsgspecError:
+            pass
+        return f"{where} answers {answer.status}"
+
+
+def _missing(name: str, wanted: Collection[int], faults: list[str]) -> str:
+    places = ", ".join(map(str, sorted(wanted)))
+    why = "; ".join(faults) or "no worker has it live: it is being taken over or recovered"
+    return f"{name!r} may live in partition {places}, which cannot be asked: {why}; try again"
