@@ -20,6 +20,7 @@ from slotcast.api.app import create_app
 from slotcast.api.server import ApiServer
 from slotcast.board import Board
 from slotcast.controls import UnknownControl
+from slotcast.damage import RecoveryImpossible
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
@@ -29,7 +30,7 @@ from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
 from slotcast.readings import ServiceReadings
-from slotcast.recovery import Recovery, RecoveryImpossible
+from slotcast.recovery import Recovery
 from slotcast.residence import Residence
 from slotcast.run_settings import keep_schema
 from slotcast.settings import Settings
@@ -100,7 +101,13 @@ def build_worker(
         delivery=Delivery(log, engine, residence, parser, encoder, recovery),
         recovery=recovery,
         snapshots=Snapshots(
-            engine, residence, store, identity, settings.store.snapshot_interval_s, clock
+            engine,
+            residence,
+            store,
+            log.name,
+            identity,
+            settings.store.snapshot_interval_s,
+            clock,
         ),
         board=Board(bundle),
         metrics=metrics,

@@ -30,14 +30,16 @@ class CommitNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `fingerprint` is the sum modulo 2^64, over all rows, of a hash chained over that instrument's
     forecasts; it depends neither on order nor on polls. `owner` tells the next owner whose open
-    transaction to end; empty where the log has none.
+    transaction to end; empty where the log has none. `topic_id` is that of the tick topic that the
+    memory is of. A fingerprint of None is that of a note made without the memory: nothing to check.
     """
 
     origin: int
-    fingerprint: int
+    fingerprint: int | None
     bundle: str
     numerics: str
     owner: str = ""
+    topic_id: str = ""
 
     def text(self) -> str:
         """As committed."""
@@ -69,6 +71,8 @@ class Partition:
     """Instrument -> applied offset of every row in the store."""
     ahead: set[str] = field(default_factory=set)
     """Stored rows applied beyond the watermark that replay has not met yet."""
+    damage: str = ""
+    """What the policy decided when this memory could not be recovered exactly."""
     replay_from: int = 0
     replay_at: int = 0
     watermark_at: float = 0.0

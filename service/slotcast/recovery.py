@@ -1,6 +1,7 @@
 """Recovery of a partition: the one path for start, rebalance, loss, failed commit and a bad store.
 
 1. Read the committed offset C and its note. None: this is the very first start; commit the origin.
+   Without a note, or of a topic that is gone: what is missing is looked for, else `damage` decides.
 2. Claim the partition in the store and read header and index. Damaged or foreign: clear the store
    and begin at the origin.
 3. Silent replay: step the log from the watermark to C, publish nothing.
@@ -21,11 +22,28 @@ import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
+from slotcast.damage import (
+    WAYS_OUT,
+    Known,
+    OnDamage,
+    RecoveryImpossible,
+    begin_anew,
+    out_of_reach,
+)
 from slotcast.engine import Engine
 from slotcast.failpoints import at
-from slotcast.log.port import Batch, Committed, Log, NotYet, OffsetOutOfRange, Outbox
+from slotcast.log.port import (
+    Batch,
+    Committed,
+    Log,
+    LogName,
+    NotYet,
+    OffsetOutOfRange,
+    OffsetsLost,
+    Outbox,
+)
 from slotcast.partition import CommitNote, Partition, Phase
 from slotcast.residence import Residence
 from slotcast.snapshot import Header, SnapshotDamaged, decode_header
@@ -34,13 +52,10 @@ from slotcast.ticks import TickParser
 
 log = logging.getLogger("slotcast.recovery")
 
-OnDamage = Literal["fail", "cold", "warm-up"]
 Answer = TypeVar("Answer")
 WAIT_LOG_S = 5.0
-
-
-class RecoveryImpossible(Exception):
-    """Exact recovery is impossible and the policy is to stop; the message names the ways out."""
+NOWHERE = -1
+"""The offset of a partition that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,12 @@ class Recovery:
         """The note for a commit of this partition as it stands."""
         bundle = self.engine.predictor.bundle.identity
         return CommitNote(
-            partition.origin, partition.fingerprint, bundle, self.numerics, self.log.owner
+            partition.origin,
+            partition.fingerprint,
+            bundle,
+            self.numerics,
+            self.log.owner,
+            self.log.name.topic_id,
         )
 
     def run(self, partition: Partition, *, trusted: bool = True) -> Iterator[bool]:
@@ -70,22 +90,19 @@ class Recovery:
 
         Raises RecoveryImpossible, CommitFailed, StoreError.
         """
-        committed = yield from self._committed(partition)
-        note = CommitNote.read(committed.metadata)
-        self._check_bundle(partition, note)
+        known = yield from self._known(partition)
         at("recovery-asked")
         if trusted:
             try:
-                yield from self._restore(partition, committed, note, trusted)
+                yield from self._restore(partition, known, trusted)
             except SnapshotDamaged as error:
                 log.warning("partition %d: %s: replaying all of it", partition.number, error)
                 trusted = False
         if not trusted:
-            # Only its owner may clear a snapshot, and only the owner can commit.
-            yield from self._publish(partition.number, committed)
+            yield from self._prove_ownership(partition, known)
             at("recovery-distrusted")
             try:
-                yield from self._restore(partition, committed, note, trusted)
+                yield from self._restore(partition, known, trusted)
             except SnapshotDamaged as error:
                 raise StoreUnavailable(f"what was just written is damaged: {error}") from error
         at("recovery-replayed")
@@ -96,16 +113,64 @@ class Recovery:
         partition.move(Phase.LIVE)
         at("recovery-live")
 
-    def _committed(self, partition: Partition) -> Generator[bool, None, Committed]:
+    def _known(self, partition: Partition) -> Generator[bool, None, Known]:
+        """The committed offset, and where memory began."""
         number = partition.number
-        committed = yield from self._patiently(number, lambda: self.log.committed(number))
+        try:
+            committed = yield from self._patiently(number, lambda: self.log.committed(number))
+        except OffsetsLost:
+            header = yield from self._stored_header(partition)
+            if header is None or header.topic_id == self.log.name.topic_id:
+                raise
+            return self._made_anew(Committed(NOWHERE, ""), header.topic_id)
         if committed is None:
-            partition.committed = partition.origin = self.log.bounds(partition.number)[0]
-            partition.fingerprint = 0
-            yield from self._commit(partition)
-            at("origin-committed")
-            committed = Committed(partition.committed, self.note(partition).text())
-        return committed
+            return (yield from self._begin_first(partition))
+        note = CommitNote.read(committed.metadata)
+        if note is None:
+            return (yield from self._moved(partition, committed))
+        self._check_bundle(partition, note)
+        if note.topic_id != self.log.name.topic_id:
+            return self._made_anew(committed, note.topic_id)
+        return Known(committed, note, note.origin)
+
+    def _made_anew(self, committed: Committed, before: str) -> Known:
+        name = self.log.name
+        damage = (
+            f"topic {name.topic} was deleted and created again: its id is {name.topic_id}, memory"
+            f" is of {before or 'none'}"
+        )
+        return Known(committed, None, None, damage, foreign=True)
+
+    def _begin_first(self, partition: Partition) -> Generator[bool, None, Known]:
+        """The very first start: commit the origin before any tick."""
+        partition.committed = partition.origin = self.log.bounds(partition.number)[0]
+        partition.fingerprint = 0
+        yield from self._commit(partition)
+        at("origin-committed")
+        note = self.note(partition)
+        return Known(Committed(partition.committed, note.text()), note, partition.origin)
+
+    def _moved(self, partition: Partition, committed: Committed) -> Generator[bool, None, Known]:
+        """Somebody else committed this offset. Memory there is what the log makes of it.
+
+        So it can be recovered if the snapshot tells where memory began.
+        """
+        header = yield from self._stored_header(partition)
+        what = f"the committed offset {committed.offset} was moved by hand (it has no note)"
+        if header is not None and self._is_of_this_log(header, partition.number):
+            own = self.engine.predictor.bundle.identity
+            if header.bundle == own and header.origin <= committed.offset:
+                log.warning(
+                    "partition %d: %s: memory is replayed from its origin %d",
+                    partition.number, what, header.origin,
+                )  # fmt: skip
+                return Known(committed, None, header.origin)
+        return Known(committed, None, None, f"{what}, and nothing tells where memory began")
+
+    def _prove_ownership(self, partition: Partition, known: Known) -> Iterator[bool]:
+        """Only its owner may clear a snapshot, and only the owner can commit."""
+        if known.committed.offset != NOWHERE:
+            yield from self._publish(partition.number, known.committed)
 
     def _commit(self, partition: Partition) -> Iterator[bool]:
         offset = Committed(partition.committed, self.note(partition).text())
@@ -137,14 +202,31 @@ class Recovery:
                 "(embedded: another --data)"
             )
 
-    def _restore(
-        self, partition: Partition, committed: Committed, note: CommitNote | None, use: bool
-    ) -> Iterator[bool]:
+    def _restore(self, partition: Partition, known: Known, use: bool) -> Iterator[bool]:
         """Memory at the committed offset. Raises SnapshotDamaged: call again with use = False."""
         self.residence.forget(partition)
-        partition.committed = committed.offset
-        partition.origin = note.origin if note else committed.offset
-        header = yield from self._open_snapshot(partition, use)
+        partition.committed, note = known.committed.offset, known.note
+        partition.origin = partition.committed if known.origin is None else known.origin
+        bounds = self.log.bounds(partition.number)
+        # Nothing is cleared before it is decided what happens.
+        damage = known.damage
+        if not damage and not use:
+            damage = out_of_reach(partition.origin, partition.committed, bounds)
+        if not damage:
+            self._set_mark(partition, (yield from self._open_snapshot(partition, use)))
+            damage = out_of_reach(partition.watermark, partition.committed, bounds)
+        if damage:
+            yield from self._begin_anew(partition, known, damage)
+        yield from self._replay(partition)
+        if damage or note is None or note.numerics != self.numerics:
+            return
+        if note.fingerprint is not None and partition.fingerprint != note.fingerprint:
+            if use:
+                raise SnapshotDamaged("the fingerprint differs from the committed one")
+            self._differs(partition, note.fingerprint)
+
+    def _set_mark(self, partition: Partition, header: Header | None) -> None:
+        """Where replay begins: at the watermark, or at the origin without a snapshot."""
         partition.watermark = header.watermark if header else partition.origin
         partition.fingerprint = header.fingerprint if header else 0
         partition.reset_all = header.reset_all if header else -1
@@ -152,57 +234,88 @@ class Recovery:
         partition.ahead = {
             name for name, applied in partition.index.items() if applied >= partition.watermark
         }
-        expected = note.fingerprint if note and note.numerics == self.numerics else None
-        if self._is_out_of_reach(partition):
-            expected = None
-        yield from self._replay(partition)
-        if expected is not None and partition.fingerprint != expected:
-            if use:
-                raise SnapshotDamaged("the fingerprint differs from the committed one")
-            self._differs(partition, expected)
+
+    def _begin_anew(self, partition: Partition, known: Known, damage: str) -> Iterator[bool]:
+        """Empty memory where the policy says. Raises RecoveryImpossible if it says to stop."""
+        number = partition.number
+        begun = begin_anew(self.on_damage, number, known, damage, self.log.bounds(number))
+        yield from self._prove_ownership(partition, known)
+        partition.damage = f"{damage}: {self.on_damage} start at {begun.origin}"
+        partition.origin, partition.committed = begun.origin, begun.committed
+        self._set_mark(partition, (yield from self._open_snapshot(partition, use=False)))
 
     def _differs(self, partition: Partition, expected: int) -> None:
         message = (
             f"partition {partition.number}: replay from offset {partition.origin} gives the "
             f"fingerprint {partition.fingerprint:016x}, committed is {expected:016x}: the log, the "
-            "bundle or this build differs from what published the forecasts; set "
-            "worker.on_damage = cold or warm-up to go on with a new memory"
+            "bundle or this build differs from what published the forecasts"
         )
         if self.on_damage == "fail":
-            raise RecoveryImpossible(message)
-        log.error(message)
+            raise RecoveryImpossible(f"{message}; {WAYS_OUT} to go on with a new memory")
+        log.error("%s: going on with the memory that the replay made", message)
+        partition.damage = message
 
     def _open_snapshot(
         self, partition: Partition, use: bool
     ) -> Generator[bool, None, Header | None]:
-        """Claim the store, wait for it if need be, and load header and index."""
-        number, begun = partition.number, self.clock()
+        """Claim the store, and load header and index; without a store in time: None."""
         partition.claim, partition.index = None, {}
+        return (yield from self._of_store(partition, lambda: self._load(partition, use)))
+
+    def _load(self, partition: Partition, use: bool) -> Header | None:
+        number = partition.number
+        self._claim(partition)
+        at("recovery-claimed")
+        data = self.store.header(number) if use else None
+        header = self._usable(partition, data) if data is not None else None
+        if header is None:
+            self._clear(partition)
+        else:
+            partition.index = self.store.index(number)
+        at("recovery-indexed")
+        return header
+
+    def _stored_header(self, partition: Partition) -> Generator[bool, None, Header | None]:
+        """The header in the store, whosever it is; None if there is none to be had."""
+        data = yield from self._of_store(partition, lambda: self.store.header(partition.number))
+        try:
+            return None if data is None else decode_header(data)
+        except SnapshotDamaged:
+            return None
+
+    def _of_store(
+        self, partition: Partition, ask: Callable[[], Answer | None]
+    ) -> Generator[bool, None, Answer | None]:
+        """What the store answers within our patience, else None."""
+        begun = self.clock()
         while True:
             try:
-                partition.claim = self.store.claim(number, secrets.token_hex(8))
-                at("recovery-claimed")
-                data = self.store.header(number)
-                header = self._usable(partition, data) if use and data is not None else None
-                if header is None:
-                    self.store.clear(number)
-                    partition.claim = self.store.claim(number, secrets.token_hex(8))
-                else:
-                    partition.index = self.store.index(number)
-                at("recovery-indexed")
-                return header
+                return ask()
             except StoreUnavailable as error:
-                partition.claim = None
+                partition.claim, partition.index = None, {}
                 if self.clock() - begun >= self.patience_s:
+                    number = partition.number
                     log.warning("partition %d goes on without its store: %s", number, error)
                     return None
                 yield False
 
-    def _usable(self, partition: Partition, data: bytes) -> Header | None:
+    def _claim(self, partition: Partition) -> None:
+        partition.claim = self.store.claim(partition.number, secrets.token_hex(8))
+
+    def _clear(self, partition: Partition) -> None:
+        self.store.clear(partition.number)
+        self._claim(partition)
+
+    def _usable(self, partition: Partition, data: bytes) -> Header:
         header = decode_header(data)
         own = self.engine.predictor.bundle.identity
         if header.bundle != own:
             raise SnapshotDamaged(f"snapshot is of bundle {header.bundle}, this worker has {own}")
+        if not self._is_of_this_log(header, partition.number):
+            raise SnapshotDamaged(
+                f"snapshot is of partition {header.partition} of topic {header.topic} (id"
+                f" {header.topic_id or 'none'}) in group {header.group}: it is foreign"
+            )
         if header.origin != partition.origin or header.watermark > partition.committed:
             raise SnapshotDamaged(
                 f"snapshot covers {header.origin} to {header.watermark}, the committed memory "
@@ -210,32 +323,9 @@ class Recovery:
             )
         return header
 
-    def _is_out_of_reach(self, partition: Partition) -> bool:
-        """Apply the policy when the log no longer holds what exact replay needs."""
-        first, end = self.log.bounds(partition.number)
-        if partition.committed > end:
-            raise RecoveryImpossible(
-                f"partition {partition.number}: committed offset {partition.committed} is beyond "
-                f"the end {end} of the log: was the topic created again? Use another kafka.group"
-            )
-        if first <= min(partition.watermark, partition.committed):
-            return False
-        message = (
-            f"partition {partition.number}: replay must begin at {partition.watermark}, but the "
-            f"log begins at {first}"
-        )
-        if self.on_damage == "fail":
-            raise RecoveryImpossible(f"{message}: set worker.on_damage = cold or warm-up")
-        partition.committed = max(partition.committed, first)  # ticks nobody read may be gone too
-        start = partition.committed if self.on_damage == "cold" else first
-        log.error("%s: %s start, memory begins anew at %d", message, self.on_damage, start)
-        partition.origin = partition.watermark = start
-        partition.marks, partition.fingerprint, partition.reset_all = (start, start), 0, -1
-        partition.index, partition.ahead = {}, set()
-        if partition.claim is not None:
-            self.store.clear(partition.number)
-            partition.claim = self.store.claim(partition.number, secrets.token_hex(8))
-        return True
+    def _is_of_this_log(self, header: Header, number: int) -> bool:
+        found = LogName(header.topic, header.topic_id, header.group), header.partition
+        return found == (self.log.name, number)
 
     def _replay(self, partition: Partition) -> Iterator[bool]:
         partition.replay_from = partition.replay_at = partition.watermark

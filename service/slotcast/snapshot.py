@@ -38,7 +38,8 @@ class Header(msgspec.Struct, frozen=True):
     """What a snapshot is of. `fingerprint` is the sum of all shares at the watermark.
 
     `reset_all` is the offset of the last reset-all below the watermark (-1 for none): rows applied
-    before it are void. `origin` is the offset at which the partition's memory began.
+    before it are void. `origin` is the offset at which the partition's memory began. Topic, its id,
+    group and partition say which log it is of.
     """
 
     bundle: str
@@ -49,6 +50,10 @@ class Header(msgspec.Struct, frozen=True):
     reset_all: int
     rows: int
     format: int = FORMAT
+    topic: str = ""
+    topic_id: str = ""
+    group: str = ""
+    partition: int = -1
 
 
 def encode_row(name: str, row: NDArray[np.void]) -> bytes:

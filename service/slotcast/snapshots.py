@@ -19,6 +19,7 @@ import numpy as np
 
 from slotcast.engine import Engine
 from slotcast.failpoints import at
+from slotcast.log.port import LogName
 from slotcast.partition import Partition
 from slotcast.residence import WRITE_ROWS, Residence
 from slotcast.snapshot import Header, begin_marks, encode_header
@@ -43,12 +44,14 @@ class Snapshots:
         engine: Engine,
         residence: Residence,
         store: Store,
+        name: LogName,
         numerics: str,
         interval_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._engine, self._residence, self._store = engine, residence, store
-        self._numerics, self._interval_s, self._clock = numerics, interval_s, clock
+        self._name, self._numerics = name, numerics
+        self._interval_s, self._clock = interval_s, clock
         self._rounds: dict[int, Round] = {}
         self._due: dict[int, float] = {}
 
@@ -119,6 +122,10 @@ class Snapshots:
             fingerprint=partition.fingerprint,
             reset_all=partition.reset_all,
             rows=known,
+            topic=self._name.topic,
+            topic_id=self._name.topic_id,
+            group=self._name.group,
+            partition=partition.number,
         )
         names = engine.slots.names
         return Round(header, [(slot, str(names[slot])) for slot in dirty.tolist()])

@@ -64,7 +64,7 @@ class KafkaLog:
         self._replaced = False
         self._fenced: LogError | None = None
         self._closed = False
-        ensure_topics(settings)
+        self.name = ensure_topics(settings)
         self._worker = settings.instance_id or secrets.token_hex(6)
         self._reader = Reader(settings)
         self._publisher = _publisher(settings, self._worker)

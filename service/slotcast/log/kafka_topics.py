@@ -13,14 +13,17 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import AuthorizationError, TopicAlreadyExistsError
 
 from slotcast.log.kafka_client import connection, kafka_errors
-from slotcast.log.port import LogError
+from slotcast.log.port import LogError, LogName
 from slotcast.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 
-def ensure_topics(settings: KafkaSettings) -> None:
-    """Create the missing topics, if allowed to, and check all three. Raises `LogError`."""
+def ensure_topics(settings: KafkaSettings) -> LogName:
+    """Create the missing topics, if allowed to, and check all three. Raises `LogError`.
+
+    Returns what the log is called; a topic that was deleted and created again has another id.
+    """
     with kafka_errors("look at the topics", settings):
         admin = KafkaAdminClient(**connection(settings))
         try:
@@ -31,6 +34,7 @@ def ensure_topics(settings: KafkaSettings) -> None:
                 found = _partitions(admin, settings)
             _check_partitions(settings, found)
             _check_not_compacted(admin, settings.ticks)
+            return LogName(settings.ticks, topic_id(admin, settings.ticks), settings.group)
         finally:
             admin.close()
 
@@ -44,6 +48,12 @@ def ensure_tick_topic(settings: KafkaSettings) -> None:
                 _create(admin, settings, [settings.ticks], settings.partitions)
         finally:
             admin.close()
+
+
+def topic_id(admin: Any, topic: str) -> str:
+    """The broker's own id of a topic."""
+    (described,) = admin.describe_topics([topic])
+    return str(described.get("topic_id") or "")
 
 
 def _names(settings: KafkaSettings) -> list[str]:

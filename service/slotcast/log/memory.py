@@ -20,7 +20,9 @@ from slotcast.log.port import (
     Committed,
     DeadLetter,
     LogError,
+    LogName,
     OffsetOutOfRange,
+    OffsetsLost,
     Outbox,
     Poll,
     Receipt,
@@ -58,6 +60,7 @@ class MemoryBroker:
         self.dead_letters: list[list[DeadLetter]] = [[] for _ in range(partitions)]
         self.offsets: dict[int, Committed] = {}
         self.owners: dict[int, MemoryLog] = {}
+        self.topic_id = ""
 
     def feed(
         self,
@@ -82,6 +85,13 @@ class MemoryBroker:
         """Forget the ticks before this offset, as retention does."""
         self.first[partition] = before_offset
         del self.ticks[partition][: self.place(partition, before_offset)]
+
+    def make_anew(self, topic_id: str) -> None:
+        """Delete the tick topic and create it again, empty: offsets go with it, forecasts stay."""
+        count = len(self.ticks)
+        self.ticks, self.first, self.end = [[] for _ in self.ticks], [0] * count, [0] * count
+        self.topic_id = topic_id
+        self.offsets.clear()
 
     def place(self, partition: int, offset: int) -> int:
         """Place in `ticks` of the first record at or after `offset`."""
@@ -110,6 +120,11 @@ class MemoryLog:
         self._polls = 0
         self.feed = self.broker.feed
         self.broker.assign(self, *(p for p in self.partitions() if p not in self.broker.owners))
+
+    @property
+    def name(self) -> LogName:
+        """Which log this is."""
+        return LogName("ticks", self.broker.topic_id)
 
     def note_gained(self, partition: int) -> None:
         """The broker gave us this partition; the next poll says so."""
@@ -156,7 +171,10 @@ class MemoryLog:
 
     def committed(self, partition: int) -> Committed | None:
         """The committed position, or None."""
-        return self.broker.offsets.get(partition)
+        found = self.broker.offsets.get(partition)
+        if found is None and self.broker.forecasts[partition]:
+            raise OffsetsLost(f"ticks-{partition} has forecasts, but no committed offset")
+        return found
 
     def position(self, partition: int) -> int | None:
         """The committed offset, or None."""

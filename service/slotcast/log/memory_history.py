@@ -28,7 +28,7 @@ class MemoryHistory:
 
     def committed(self, partition: int) -> Committed | None:
         """The committed position, or None."""
-        return self._log.committed(partition)
+        return self._log.broker.offsets.get(partition)
 
     def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """First position, and the one after the last."""

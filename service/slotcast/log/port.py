@@ -143,6 +143,17 @@ class Outbox:
     offsets: dict[int, Committed] = field(default_factory=dict)
 
 
+class LogName(NamedTuple):
+    """Which log it is: tick topic, the broker's own id of that topic, and group; empty for none.
+
+    A topic that was deleted and created again has another id.
+    """
+
+    topic: str
+    topic_id: str = ""
+    group: str = ""
+
+
 class Receipt(NamedTuple):
     """Where an appended record is in the tick topic."""
 
@@ -156,6 +167,10 @@ class Log(Protocol):
     @property
     def owner(self) -> str:
         """Who commits here, for the note on a commit: empty where nobody else ever does."""
+
+    @property
+    def name(self) -> LogName:
+        """Which log this is, as of its start."""
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, owned by this worker or not."""

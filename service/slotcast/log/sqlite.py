@@ -29,6 +29,7 @@ from slotcast.log.port import (
     DeadLetter,
     Forecasts,
     LogError,
+    LogName,
     OffsetOutOfRange,
     Outbox,
     Poll,
@@ -44,6 +45,7 @@ class SqliteLog:
     """The log in `path`. Without `consume` it neither polls nor publishes, and takes no lock."""
 
     owner = ""
+    name = LogName("ticks")
 
     def __init__(self, path: Path, partitions: int = 4, consume: bool = True) -> None:
         self.path = path

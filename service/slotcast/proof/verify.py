@@ -124,7 +124,7 @@ class Proof:
         found.update({f"{LETTER}{k}": tally for k, tally in letters.finish().items()})
         report.forecasts, report.dead_letters = forecasts.due, letters.due
         whole = note.numerics == self._numerics and judge.other_numerics is None
-        if whole and memory.fingerprint != note.fingerprint:
+        if whole and note.fingerprint not in (None, memory.fingerprint):
             detail = f"committed {note.fingerprint:016x}, the log gives {memory.fingerprint:016x}"
             found.add("fingerprint", report.committed, detail)
         self._drop_committed_since(report.partition, found, forecasts, letters)
