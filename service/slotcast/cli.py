@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import slotcast
-from slotcast.commands import proof
+from slotcast.commands import export, proof
 from slotcast.commands.options import Config, fail
 
 app = typer.Typer(
@@ -217,6 +217,7 @@ def simulate(
 
 app.command()(proof.verify)
 app.command()(proof.derive)
+app.command()(export.export)
 
 
 @app.command()

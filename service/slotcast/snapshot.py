@@ -7,8 +7,10 @@ at the last two watermarks, so that rows which are ahead of the watermark still 
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -84,6 +86,29 @@ def decode_row(name: str, data: bytes, dtype: np.dtype[np.void]) -> NDArray[np.v
             f"row of {name} has {size} bytes, this bundle's have {dtype.itemsize}"
         )
     return np.frombuffer(payload, dtype).copy()
+
+
+def read_row(read: Callable[[int], bytes]) -> tuple[str, bytes]:
+    """The next framed row of a stream: instrument and frame, as `decode_row` takes them.
+
+    `read(n)` gives up to n bytes. Raises SnapshotDamaged where they are no frame.
+    """
+    head = read(_FRAME.size)
+    if len(head) < _FRAME.size or head[:4] != _MAGIC:
+        raise SnapshotDamaged("no slotcast row where one should begin")
+    _, _, label_size, size, _ = _FRAME.unpack(head)
+    body = read(label_size + size)
+    if len(body) < label_size + size:
+        raise SnapshotDamaged("ends within a row")
+    try:
+        return body[:label_size].decode(), head + body
+    except UnicodeDecodeError as error:
+        raise SnapshotDamaged(f"a row's instrument is not UTF-8: {error}") from error
+
+
+def layout_of(dtype: np.dtype[np.void]) -> str:
+    """What a row's layout is recognised by: a hash of its fields, their types and shapes."""
+    return hashlib.sha256(repr(dtype.descr).encode()).hexdigest()[:12]
 
 
 def encode_header(header: Header) -> bytes:

@@ -1,18 +1,81 @@
-"""What commands share: options, and the way they fail."""
+"""What commands share: options, what they open, and the way they fail."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from slotcast.log.history import History
+    from slotcast.settings import Settings
+    from slotcast_models.bundle import Bundle
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file; environment variables override it.")
 ]
+Data = Annotated[
+    Path | None, typer.Option(help="Directory of a demo or a replay; none = Kafka, as configured.")
+]
+OnePartition = Annotated[int | None, typer.Option("--partition", help="This partition only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """End with this exit code and a message on stderr."""
     typer.secho(f"slotcast: {message}", fg="red", err=True)
     raise typer.Exit(code)
+
+
+def load(config: Path | None, data: Path | None) -> tuple[Settings, Bundle]:
+    """Settings and bundle; with a directory, the schema that it was made with.
+
+    Raises OSError, ValueError, BundleError.
+    """
+    from slotcast.bootstrap import load_bundle
+    from slotcast.run_settings import kept_schema
+    from slotcast.settings import Settings
+
+    settings = Settings.load(config)
+    if data is not None and settings.tick_schema is None:
+        settings = settings.model_copy(update={"tick_schema": kept_schema(data)})
+    return settings, load_bundle(settings)
+
+
+@contextmanager
+def opened(
+    config: Path | None, data: Path | None, code: int = 1
+) -> Iterator[tuple[Settings, History, Bundle]]:
+    """Settings, history and bundle; what is expected to fail in here ends with exit code `code`."""
+    import logging
+
+    from slotcast.bootstrap import history
+    from slotcast.controls import UnknownControl
+    from slotcast.log.port import LogError
+    from slotcast.snapshot import SnapshotDamaged
+    from slotcast.snapshot_copy import SnapshotMissing
+    from slotcast.snapshot_file import SnapshotForeign
+    from slotcast.store.port import StoreError
+    from slotcast_models.bundle import BundleError
+
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    expected = (OSError, ValueError, BundleError, LogError, StoreError, UnknownControl)
+    try:
+        settings, bundle = load(config, data)
+        found = history(settings, data)
+        try:
+            yield settings, found, bundle
+        finally:
+            found.close()
+    except (*expected, SnapshotDamaged, SnapshotForeign, SnapshotMissing) as error:
+        fail(error, code)
+
+
+def chosen(partitions: Sequence[int], wanted: int | None, code: int = 1) -> Sequence[int]:
+    """All partitions, or the one that is wanted, if it exists."""
+    if wanted is not None and wanted not in partitions:
+        fail(f"there is no partition {wanted}: there are {len(partitions)}", code)
+    return partitions if wanted is None else [wanted]

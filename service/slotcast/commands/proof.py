@@ -5,29 +5,24 @@ Exit code 0: proved; 1: something is wrong; 2: it cannot be decided, for whateve
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slotcast.commands.options import Config, fail
+from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
 
 if TYPE_CHECKING:
-    from slotcast.log.history import History
     from slotcast.proof.comparison import Told
     from slotcast.proof.derive import Derivation
-    from slotcast.proof.grounds import Advanced
     from slotcast.proof.verify import PartitionReport
-    from slotcast.settings import Settings
-    from slotcast_models.bundle import Bundle
+    from slotcast.snapshot_file import SnapshotFile
 
-Data = Annotated[
-    Path | None, typer.Option(help="Directory of a demo or a replay; none = Kafka, as configured.")
+FromSnapshot = Annotated[
+    Path | None, typer.Option(help="Begin with the rows of an exported file, not at the origin.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 UNDECIDED = 2
 VERDICTS = {
     0: "proved: every forecast is there once, in order and as the log gives it",
@@ -39,7 +34,8 @@ VERDICTS = {
 def verify(
     config: Config = None,
     data: Data = None,
-    partition: Annotated[int | None, typer.Option(help="This partition only.")] = None,
+    partition: OnePartition = None,
+    from_snapshot: FromSnapshot = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove from the log that every tick has its forecast: once, in order, the same bytes.
@@ -51,15 +47,16 @@ def verify(
     """
     import msgspec
 
+    from slotcast.progress import bars
     from slotcast.proof.verify import Proof
     from slotcast_models.step import numerics
 
-    with _opened(config, data) as (settings, history, bundle):
+    with opened(config, data, UNDECIDED) as (settings, history, bundle):
         promise = "exactly-once" if data else settings.kafka.delivery
-        chosen = _chosen(history.partitions(), partition)
-        with _progress() as advanced:
-            proof = Proof(history, bundle, numerics(), promise, advanced)
-            reports = [proof.verify(number) for number in chosen]
+        numbers = chosen(history.partitions(), partition, UNDECIDED)
+        with bars() as advanced, _snapshot(from_snapshot) as snapshot:
+            proof = Proof(history, bundle, numerics(), promise, advanced, snapshot)
+            reports = [proof.verify(number) for number in numbers]
     codes = {report.exit_code for report in reports}
     code = next((one for one in (1, 2) if one in codes), 0)
     if as_json:
@@ -77,6 +74,7 @@ def derive(
     offset: Annotated[int, typer.Argument(help="Offset of the tick.")],
     config: Config = None,
     data: Data = None,
+    from_snapshot: FromSnapshot = None,
 ) -> None:
     """Make the forecast of one tick again from the log, and compare it with the published one.
 
@@ -84,15 +82,16 @@ def derive(
 
     Example: slotcast derive 0 4711 --config slotcast.toml
     """
+    from slotcast.progress import bars
     from slotcast.proof.derive import Deriver
     from slotcast.proof.grounds import Undecidable
     from slotcast_models.step import numerics
 
-    with _opened(config, data) as (_, history, bundle):
-        _chosen(history.partitions(), partition)
+    with opened(config, data, UNDECIDED) as (_, history, bundle):
+        chosen(history.partitions(), partition, UNDECIDED)
         try:
-            with _progress() as advanced:
-                deriver = Deriver(history, bundle, numerics(), advanced)
+            with bars() as advanced, _snapshot(from_snapshot) as snapshot:
+                deriver = Deriver(history, bundle, numerics(), advanced, snapshot)
                 found = deriver.derive(partition, offset)
         except Undecidable as error:
             fail(error, UNDECIDED)
@@ -101,72 +100,29 @@ def derive(
 
 
 @contextmanager
-def _opened(config: Path | None, data: Path | None) -> Iterator[tuple[Settings, History, Bundle]]:
-    """Settings, history and bundle; whatever fails in here leaves the question undecided."""
-    import logging
+def _snapshot(path: Path | None) -> Iterator[SnapshotFile | None]:
+    """The checked file, open; None for none. Raises OSError, SnapshotDamaged."""
+    from slotcast.snapshot_file import SnapshotFile
 
-    from slotcast.bootstrap import history, load_bundle
-    from slotcast.controls import UnknownControl
-    from slotcast.log.port import LogError
-    from slotcast.run_settings import kept_schema
-    from slotcast.settings import Settings
-    from slotcast_models.bundle import BundleError
-
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    try:
-        settings = Settings.load(config)
-        if data is not None and settings.tick_schema is None:
-            settings = settings.model_copy(update={"tick_schema": kept_schema(data)})
-        bundle = load_bundle(settings)
-        opened = history(settings, data)
-        try:
-            yield settings, opened, bundle
-        finally:
-            opened.close()
-    except (OSError, ValueError, BundleError, LogError, UnknownControl) as error:
-        fail(error, UNDECIDED)
-
-
-def _chosen(partitions: Sequence[int], wanted: int | None) -> Sequence[int]:
-    if wanted is not None and wanted not in partitions:
-        fail(f"there is no partition {wanted}: there are {len(partitions)}", UNDECIDED)
-    return partitions if wanted is None else [wanted]
-
-
-@contextmanager
-def _progress() -> Iterator[Advanced]:
-    """A bar per thing that is done, on a terminal's stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console, tasks = Console(stderr=True), dict[str, tuple[TaskID, float]]()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-        TextColumn("{task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-
-        def advanced(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                task = progress.add_task(doing, total=total, rate=0.0)
-                tasks[doing] = task, time.monotonic()
-            task, begun = tasks[doing]
-            rate = done / max(time.monotonic() - begun, 1e-3)
-            progress.update(task, completed=done, rate=rate)
-
-        yield advanced
+    if path is None:
+        yield None
+        return
+    with path.open("rb") as file:
+        yield SnapshotFile(file, str(path))
 
 
 def _print_report(report: PartitionReport) -> None:
     from slotcast.proof.verify import FAULTS
 
     typer.echo(
-        f"partition {report.partition}: records {report.origin:,} to {report.committed:,} give"
+        f"partition {report.partition}: records {report.begin:,} to {report.committed:,} give"
         f" {report.forecasts:,} forecasts and {report.dead_letters:,} dead letters"
     )
+    if report.from_snapshot:
+        typer.echo(
+            f"  from a snapshot: what is before {report.begin:,} is out of scope"
+            f" ({report.out_of_scope:,} forecasts and dead letters)"
+        )
     for title, tallies in (("fault", report.faults), ("allowed", report.allowed)):
         for kind, tally in tallies.items():
             typer.echo(f"  {title}: {tally.count:,} {kind}: {FAULTS[kind]}")

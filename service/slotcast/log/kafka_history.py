@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from slotcast.log.history import Topic
+from slotcast.log.history import LogName, Topic
 from slotcast.log.kafka_client import ANSWER_TIMEOUT_MS, connection, kafka_errors
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import dead_letter_of
@@ -40,6 +41,17 @@ class KafkaHistory:
         self._group = self._consumer(group_id=settings.group, isolation_level="read_committed")
         self._ends = self._consumer(isolation_level="read_uncommitted")
         self._closed = False
+
+    def name(self) -> LogName:
+        """Which log this is."""
+        settings = self._settings
+        with kafka_errors(f"look at topic {settings.ticks}", settings):
+            admin = KafkaAdminClient(**connection(settings))
+            try:
+                (topic,) = admin.describe_topics([settings.ticks])
+            finally:
+                admin.close()
+        return LogName(settings.ticks, str(topic.get("topic_id") or ""), settings.group)
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic."""

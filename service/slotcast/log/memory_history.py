@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slotcast.log.history import Topic
+from slotcast.log.history import LogName, Topic
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.log.port import Batch, Committed, DeadLetter, OffsetOutOfRange
 
@@ -21,6 +21,10 @@ class MemoryHistory:
         self._log = MemoryLog(broker=broker)
         self._log.close()  # a history owns no partition
         self.trimmed: dict[tuple[Topic, int], int] = {}
+
+    def name(self) -> LogName:
+        """Which log this is."""
+        return LogName("ticks")
 
     def partitions(self) -> Sequence[int]:
         """All partitions."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from slotcast.database import Database, IncompatibleFile
 from slotcast.log import sqlite_tables as tables
-from slotcast.log.history import Topic
+from slotcast.log.history import LogName, Topic
 from slotcast.log.port import Batch, Committed, DeadLetter, LogError, OffsetOutOfRange
 
 READ_RECORDS = 2_000
@@ -28,6 +28,10 @@ class SqliteHistory:
             self._database = Database(path, "log", tables.VERSION, tables.TABLES)
         except IncompatibleFile as error:
             raise LogError(str(error)) from error
+
+    def name(self) -> LogName:
+        """Which log this is: files have no ids."""
+        return LogName("ticks")
 
     def partitions(self) -> Sequence[int]:
         """All partitions."""

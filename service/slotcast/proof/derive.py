@@ -1,8 +1,8 @@
 """`slotcast derive`: one published forecast, made again from the log.
 
-Only the instrument's own records are stepped: its ticks and tombstones, and whatever has no key
-(control records, and ticks that name their instrument in a field only). A memory row depends on
-nothing else.
+From the origin of its memory, or from its row in a snapshot. Only the instrument's own records are
+stepped: its ticks and tombstones, and whatever has no key (control records, and ticks that name
+their instrument in a field only). A memory row depends on nothing else.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
 from slotcast.log.history import History
 from slotcast.log.port import Batch
+from slotcast.partition import CommitNote
+from slotcast.progress import Advanced, silently
 from slotcast.proof.comparison import ForecastJudge, Told, identity_of
-from slotcast.proof.grounds import Advanced, Undecidable, check_reach, read_note, silently
+from slotcast.proof.grounds import Undecidable, check_reach, read_note
 from slotcast.proof.recompute import Recomputation
+from slotcast.proof.start import Start, Starts
+from slotcast.snapshot_file import SnapshotFile
 from slotcast.ticks import TickParser
 from slotcast_models.bundle import Bundle
 
@@ -52,10 +56,13 @@ class Deriver:
         bundle: Bundle,
         numerics: str,
         advanced: Advanced = silently,
+        snapshot: SnapshotFile | None = None,
     ) -> None:
         self._history, self._bundle, self._advanced = history, bundle, advanced
+        self._numerics = numerics
         self._encoder = ForecastEncoder(bundle, numerics)
         self._parser = TickParser(bundle.schema)
+        self._starts = Starts(bundle, snapshot, history.name)
 
     def derive(self, partition: int, offset: int) -> Derivation:
         """Raises `Undecidable` where the log, or the note beside it, does not tell."""
@@ -66,11 +73,18 @@ class Deriver:
                 f" {committed.offset}, not {offset}"
             )
         found = Derivation(published=list(self._published(partition, offset)))
-        origin = self._origin(found, partition, note.origin, committed.offset)
         key = self._key(found, partition, offset)
+        judge = ForecastJudge(note.origin)
         if key is not None:
-            self._step(found, partition, key, origin, offset)
-        self._judge(found, origin)
+            memory = Recomputation(self._bundle, partition)
+            start = self._start(found, memory, partition, key.decode(), note)
+            self._check(start, partition, offset, committed.offset)
+            self._step(found, memory, partition, key, start.step, offset)
+            if not start.from_snapshot:
+                judge = ForecastJudge(start.step)
+            elif start.numerics != self._numerics:
+                judge.other_numerics = start.numerics
+        self._judge(found, judge)
         return found
 
     def _published(self, partition: int, offset: int) -> Iterator[Told]:
@@ -86,17 +100,34 @@ class Deriver:
             done = int(batch.offsets[-1]) + 1 - first
             self._advanced("looking for the forecast", done, end - first)
 
-    def _origin(self, found: Derivation, partition: int, origin: int, committed: int) -> int:
-        """Where to begin: the memory's origin, else that of the instrument, if the log has it."""
-        try:
-            check_reach(self._history, partition, origin, committed)
-        except Undecidable as error:
-            says = identity_of(found.published[0].value) if found.published else None
-            if says is None or says.tick.origin < self._history.bounds("ticks", partition)[0]:
-                raise
-            found.undecided.append(f"{error}: derived from {says.tick.origin}, as the record says")
-            return says.tick.origin
-        return origin
+    def _start(
+        self,
+        found: Derivation,
+        memory: Recomputation,
+        partition: int,
+        instrument: str,
+        note: CommitNote,
+    ) -> Start:
+        """The snapshot, else the memory's origin, else the instrument's, if the log has it."""
+        start = self._starts.begin(memory, partition, note, instrument)
+        first = self._history.bounds("ticks", partition)[0]
+        says = identity_of(found.published[0].value) if found.published else None
+        if start.from_snapshot or first <= start.step or says is None or says.tick.origin < first:
+            return start
+        found.undecided.append(
+            f"the log begins at {first}, the memory began at {start.step}: derived from"
+            f" {says.tick.origin}, as the record says"
+        )
+        return Start(says.tick.origin, says.tick.origin)
+
+    def _check(self, start: Start, partition: int, offset: int, committed: int) -> None:
+        what = "snapshot is from" if start.from_snapshot else "memory began"
+        check_reach(self._history, partition, start.step, committed, what)
+        if offset < start.due:
+            raise Undecidable(
+                f"the snapshot's row is from offset {start.due}, after tick {offset}: derive it"
+                " without a snapshot, or with an earlier one"
+            )
 
     def _key(self, found: Derivation, partition: int, offset: int) -> bytes | None:
         """The instrument of the tick, or None if the record there is none."""
@@ -111,15 +142,20 @@ class Deriver:
         return None
 
     def _step(
-        self, found: Derivation, partition: int, key: bytes, origin: int, offset: int
+        self,
+        found: Derivation,
+        memory: Recomputation,
+        partition: int,
+        key: bytes,
+        begin: int,
+        offset: int,
     ) -> None:
-        memory = Recomputation(self._bundle, partition)
-        for batch in self._history.ticks(partition, origin, offset + 1):
-            done = int(batch.offsets[-1]) + 1 - origin
+        for batch in self._history.ticks(partition, begin, offset + 1):
+            done = int(batch.offsets[-1]) + 1 - begin
             chosen = _only(batch, key)
             if len(chosen):
                 stepped = memory.step(chosen)
-            self._advanced("stepping its instrument", done, offset + 1 - origin)
+            self._advanced("stepping its instrument", done, offset + 1 - begin)
         made = forecasts_of(stepped, self._encoder)
         if made.offsets and made.offsets[-1] == offset:
             found.derived = Told(made.keys[-1], made.values[-1])
@@ -127,7 +163,7 @@ class Deriver:
         letters = [one for one in dead_letters_of(stepped) if one.offset == offset]
         found.why = f"dead letter, {letters[0].reason}" if letters else "a repeat"
 
-    def _judge(self, found: Derivation, origin: int) -> None:
+    def _judge(self, found: Derivation, judge: ForecastJudge) -> None:
         if found.derived is None:
             found.findings += ["it has a forecast, but none is due"] * bool(found.published)
             return
@@ -135,7 +171,6 @@ class Deriver:
             found.findings.append("its forecast is missing")
         if len(found.published) > 1:
             found.findings.append(f"its forecast is there {len(found.published)} times")
-        judge = ForecastJudge(origin)
         for told in found.published:
             verdict = judge(found.derived, told)
             if verdict is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from slotcast.log.history import History
@@ -10,12 +9,6 @@ from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
 
 Promise = Literal["exactly-once", "at-least-once"]
-Advanced = Callable[[str, int, int], None]
-"""Is told what is being done, and how much of how much of it is."""
-
-
-def silently(_doing: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 class Undecidable(Exception):
@@ -41,12 +34,15 @@ def read_note(history: History, partition: int, identity: str) -> tuple[Committe
     return committed, note
 
 
-def check_reach(history: History, partition: int, origin: int, committed: int) -> None:
-    """Raise `Undecidable` unless the log still holds everything from the origin on."""
+def check_reach(
+    history: History, partition: int, start: int, committed: int, what: str = "memory began"
+) -> None:
+    """Raise `Undecidable` unless the log still holds everything from `start` on."""
     first, end = history.bounds("ticks", partition)
-    if first > origin:
+    if first > start:
         raise Undecidable(
-            f"the log begins at {first}, the memory began at {origin}: what is between is gone"
+            f"the log begins at {first}, the {what} at {start}: what is between is gone;"
+            " a later snapshot helps (--from-snapshot)"
         )
     if committed > end:
         raise Undecidable(f"the log ends at {end}, before the committed offset {committed}")

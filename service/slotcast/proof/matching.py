@@ -58,31 +58,35 @@ class Tallies(dict[str, Tally]):
         """Count a finding."""
         self.setdefault(kind, Tally()).add(offset, detail)
 
+    def drop(self, kind: str) -> int:
+        """Forget the findings of a kind; returns how many there were."""
+        return self.pop(kind, Tally()).count
+
 
 class Matcher(Generic[R]):
-    """Matches one topic's records of a partition, for ticks from `origin` up to `committed`.
+    """Matches one topic's records of a partition, for ticks from `begin` up to `committed`.
 
     Kinds of findings: missing, repeated, out_of_order, extra; far_behind (repeated or out of order,
-    by more than the window); uncommitted (at or beyond `committed`); earlier (before `origin`);
+    by more than the window); uncommitted (at or beyond `committed`); before (before `begin`);
     trimmed (due before the first record of a topic whose beginning is gone); and what `judge` says.
     """
 
     def __init__(
         self,
         published: Iterator[Answer[R]],
-        origin: int,
+        begin: int,
         committed: int,
         trimmed: bool,
         judge: Judge[R],
     ) -> None:
         self._published, self._judge = published, judge
-        self._origin, self._committed = origin, committed
+        self._first_due, self._committed = begin, committed
         self._trimmed = trimmed
         self._waiting = next(published, None)
         self._known: dict[int, R] = {}
         self._due: set[int] = set()
         self._order: deque[int] = deque()
-        self._horizon, self._latest = origin, -1
+        self._horizon, self._latest = begin, -1
         self.found = Tallies()
         self.due = 0
         self.last_uncommitted = -1
@@ -119,8 +123,9 @@ class Matcher(Generic[R]):
     def _take(self, answer: Answer[R]) -> None:
         offset, at = answer.offset, f"at {answer.position}"
         due = self._known.get(offset)
-        if offset < self._origin:
-            self.found.add("earlier", offset, at)
+        if offset < self._first_due:
+            self._trimmed = False  # what retention has removed was not due
+            self.found.add("before", offset, at)
         elif due is None and offset < self._horizon:
             self.found.add("far_behind", offset, at)
         elif due is None:

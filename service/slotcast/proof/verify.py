@@ -2,7 +2,8 @@
 
 1. Read the committed offset C and its note: origin, fingerprint, bundle, numerics.
 2. Note where the topics end. What is committed lies below that.
-3. Step the log from the origin to C, silently; match forecasts and dead letters side by side.
+3. Step the log from the origin (or a snapshot) to C, silently; match forecasts and dead letters
+   side by side.
 4. Compare the fingerprint with the note's, and look at the committed offset once more: what stands
    beyond it was published without being committed.
 
@@ -22,10 +23,13 @@ from slotcast.forecasts import ForecastEncoder
 from slotcast.log.history import History
 from slotcast.log.port import DeadLetter, OffsetOutOfRange
 from slotcast.partition import CommitNote
+from slotcast.progress import Advanced, silently
 from slotcast.proof.comparison import ForecastJudge, Told, identity_of, judge_letter
-from slotcast.proof.grounds import Advanced, Promise, Undecidable, check_reach, read_note, silently
+from slotcast.proof.grounds import Promise, Undecidable, check_reach, read_note
 from slotcast.proof.matching import Answer, Matcher, Tallies, Tally
 from slotcast.proof.recompute import Recomputation
+from slotcast.proof.start import Start, Starts
+from slotcast.snapshot_file import SnapshotFile
 from slotcast_models.bundle import Bundle
 
 FAULTS = {
@@ -51,6 +55,7 @@ LETTER = "dead_letter_"
 ALLOWED = {f"{topic}{kind}" for topic in ("", LETTER) for kind in ("repeated", "uncommitted")}
 """What at-least-once allows."""
 OPEN = {
+    "before": "are of a memory before offset {origin}, which the log no longer gives",
     "earlier": "are of a memory before offset {origin}, which the log no longer gives",
     "trimmed": "are gone from their topic: retention",
     "far_behind": "stand far behind their place: repeated, but not compared",
@@ -64,6 +69,11 @@ class PartitionReport(msgspec.Struct):
 
     partition: int
     origin: int = 0
+    begin: int = 0
+    """Where what is due begins: the origin, or where the snapshot is from."""
+    from_snapshot: bool = False
+    out_of_scope: int = 0
+    """Forecasts and dead letters from before a snapshot."""
     committed: int = 0
     ticks: int = 0
     """Records of the tick topic that were stepped."""
@@ -90,10 +100,12 @@ class Proof:
         numerics: str,
         promise: Promise = "exactly-once",
         advanced: Advanced = silently,
+        snapshot: SnapshotFile | None = None,
     ) -> None:
         self._history, self._bundle, self._numerics = history, bundle, numerics
         self._promise, self._advanced = promise, advanced
         self._encoder = ForecastEncoder(bundle, numerics)
+        self._starts = Starts(bundle, snapshot, history.name)
 
     def verify(self, partition: int) -> PartitionReport:
         """Verify one partition. Raises LogError if the history cannot be read."""
@@ -101,25 +113,41 @@ class Proof:
         try:
             committed, note = read_note(self._history, partition, self._bundle.identity)
             report.origin, report.committed = note.origin, committed.offset
-            check_reach(self._history, partition, note.origin, committed.offset)
-            self._compare(report, note)
+            memory = Recomputation(self._bundle, partition)
+            start = self._begin(report, memory, note)
+            self._compare(report, memory, note, start)
         except (Undecidable, UnknownControl) as error:
             report.undecided.append(str(error))
         except OffsetOutOfRange as error:
             report.undecided.append(f"retention was faster: {error}")
         return report
 
-    def _compare(self, report: PartitionReport, note: CommitNote) -> None:
+    def _begin(self, report: PartitionReport, memory: Recomputation, note: CommitNote) -> Start:
+        start = self._starts.begin(memory, report.partition, note)
+        what = "snapshot is from" if start.from_snapshot else "memory began"
+        check_reach(self._history, report.partition, start.step, report.committed, what)
+        if start.due > report.committed:
+            raise Undecidable(
+                f"the snapshot goes up to {start.due}, beyond the committed offset"
+                f" {report.committed}: it is of another log or time"
+            )
+        report.begin, report.from_snapshot = start.due, start.from_snapshot
+        return start
+
+    def _compare(
+        self, report: PartitionReport, memory: Recomputation, note: CommitNote, start: Start
+    ) -> None:
         found, judge = Tallies(), ForecastJudge(note.origin)
+        if start.numerics not in (None, self._numerics):
+            judge.other_numerics = start.numerics
         first, end = self._history.bounds("forecasts", report.partition)
         told = self._told(report.partition, first, end, found)
-        bounds = report.origin, report.committed
+        bounds = start.due, report.committed
         forecasts = Matcher(told, *bounds, first > 0, judge)
         first, end = self._history.bounds("dead_letters", report.partition)
         posted = self._posted(report.partition, first, end)
         letters = Matcher(posted, *bounds, first > 0, judge_letter)
-        memory = Recomputation(self._bundle, report.partition)
-        self._step(report, memory, forecasts, letters)
+        self._step(report, memory, start, forecasts, letters)
         found.update(forecasts.finish())
         found.update({f"{LETTER}{k}": tally for k, tally in letters.finish().items()})
         report.forecasts, report.dead_letters = forecasts.due, letters.due
@@ -134,20 +162,21 @@ class Proof:
         self,
         report: PartitionReport,
         memory: Recomputation,
+        start: Start,
         forecasts: Matcher[Told],
         letters: Matcher[DeadLetter],
     ) -> None:
-        origin, committed = report.origin, report.committed
-        for batch in self._history.ticks(report.partition, origin, committed):
+        begin, committed = start.step, report.committed
+        for batch in self._history.ticks(report.partition, begin, committed):
             stepped = memory.step(batch)
             upto = int(batch.offsets[-1]) + 1
             made = forecasts_of(stepped, self._encoder)
-            due = map(Told, made.keys, made.values)
-            forecasts.expect(zip(made.offsets, due, strict=True), upto)
+            due = zip(made.offsets, map(Told, made.keys, made.values), strict=True)
+            forecasts.expect((one for one in due if one[0] >= start.due), upto)
             posted = dead_letters_of(stepped)
-            letters.expect(((letter.offset, letter) for letter in posted), upto)
+            letters.expect(((x.offset, x) for x in posted if x.offset >= start.due), upto)
             report.ticks += len(batch)
-            self._advanced(f"partition {report.partition}", upto - origin, committed - origin)
+            self._advanced(f"partition {report.partition}", upto - begin, committed - begin)
 
     def _told(self, partition: int, first: int, end: int, found: Tallies) -> Iterator[Answer[Told]]:
         """Published forecasts by the tick that they say they answer."""
@@ -179,6 +208,8 @@ class Proof:
 
     def _sort(self, report: PartitionReport, found: Tallies, other: str | None) -> None:
         """Findings to faults, to what the promise allows, and to what stays open."""
+        if report.from_snapshot:
+            report.out_of_scope = found.drop("before") + found.drop(f"{LETTER}before")
         for kind, tally in found.items():
             loosely = self._promise == "at-least-once"
             if kind.removeprefix(LETTER) in OPEN and (loosely or kind not in FAULTS):

@@ -1,0 +1,104 @@
+"""`slotcast export`: memory from the store to a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slotcast.commands.options import Config, Data, OnePartition, chosen, fail, opened
+
+if TYPE_CHECKING:
+    from slotcast.snapshot_copy import SnapshotCopier
+    from slotcast.snapshot_file import Section, SnapshotWriter
+    from slotcast.store.port import Store
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    config: Config = None,
+    data: Data = None,
+    partition: OnePartition = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="This instrument only; none = all of them.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.")
+    ] = False,
+) -> None:
+    """Write memory, as the store has it, to one file: to keep, to prove from, to import.
+
+    Example: slotcast export ticks.snapshot --config slotcast.toml
+    """
+    from slotcast.bootstrap import open_store
+    from slotcast.progress import bars
+    from slotcast.snapshot_copy import SnapshotCopier
+
+    if file.exists() and not overwrite:
+        fail(f"{file} is there already: give another name, or --overwrite")
+    with opened(config, data) as (settings, history, bundle):
+        numbers = chosen(history.partitions(), partition)
+        with closing(open_store(settings, data)) as store, bars() as advanced:
+            name = history.name()
+            copier = SnapshotCopier(store, bundle, name, _now_ms, advanced)
+            with _replaced(file) as writer:
+                sections = _copy(copier, store, numbers, instrument, writer)
+    for section in sections:
+        typer.echo(
+            f"partition {section.partition}: {section.rows:,} rows, complete up to offset"
+            f" {section.header.watermark:,}"
+        )
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes")
+
+
+def _copy(
+    copier: SnapshotCopier,
+    store: Store,
+    numbers: Sequence[int],
+    instrument: str | None,
+    writer: SnapshotWriter,
+) -> list[Section]:
+    """Sections of the partitions that have a snapshot; at least one."""
+    from slotcast.snapshot_copy import SnapshotMissing, home_of
+
+    if instrument is not None:
+        return [copier.copy(home_of(store, numbers, instrument), instrument, writer)]
+    sections: list[Section] = []
+    missing: list[SnapshotMissing] = []
+    for number in numbers:
+        try:
+            sections.append(copier.copy(number, None, writer))
+        except SnapshotMissing as error:
+            missing.append(error)
+    if not sections:
+        raise missing[0]
+    for one in missing:
+        typer.secho(f"left out: {one}", fg="yellow", err=True)
+    return sections
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[SnapshotWriter]:
+    """A writer of a file that takes its place once it is whole and on disk."""
+    from slotcast.snapshot_file import SnapshotWriter
+
+    draft = file.with_name(f"{file.name}.part")
+    try:
+        with draft.open("w+b") as out:
+            writer = SnapshotWriter(out)
+            yield writer
+            writer.finish()
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
