@@ -15,7 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slotcast_models.columns import TICK, VALID, Columns, Published, allocate_published, chosen
+from slotcast_models.columns import (
+    FREE,
+    RESET,
+    TICK,
+    VALID,
+    Columns,
+    Published,
+    allocate_published,
+    chosen,
+)
 from slotcast_models.memory import NEVER, Memory
 from slotcast_models.predictor import Predictor
 
@@ -70,6 +79,8 @@ def prequential(
 ) -> Outcome:
     """Step all ticks from fresh memory, in polls of `poll_ticks`; the size does not show.
 
+    Entries of kind FREE are forecast but not learnt from: what a frozen model would have said.
+
     `between(memory, seen)` is called after each poll with the number of ticks seen so far: the
     place for a learner of network weights, which may change the predictor's program.
     """
@@ -98,8 +109,8 @@ def _aligned(
     targets: int,
 ) -> Outcome:
     """Put beside each tick what its instrument's last tick published."""
-    before = previous_ticks(ticks.slot, (verdicts == VALID) & (ticks.kind == TICK))
-    known = published.scored & (before >= 0)
+    before = previous_ticks(ticks.slot, (verdicts == VALID) & (ticks.kind != RESET))
+    known = (published.scored | (ticks.kind == FREE)) & (before >= 0)
     at = before[known]
     value = ticks.value[:, :targets]
 
