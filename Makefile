@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SERVE  := .venv
 DEV    := .venv-dev
+PEERS  := .venv-peers
 export PYTHON
 
 INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
@@ -54,6 +55,11 @@ bench-%: $(DEV)/.ready  ## one benchmark: benchmarks/NAME.py prints a table and 
 	@mkdir -p build/bench
 	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
+# A peer that cannot be installed here is a line of the table, not an error.
+bench-peers: $(DEV)/.ready servers  ## slotcast beside Bytewax, Quix Streams, Kafka Streams and plain Keras
+	@$(MAKE) --no-print-directory --keep-going $(PEERS)/.ready build/peers/.ready || true
+	@PYTHONPATH=. $(DEV)/bin/python -m benchmarks.peers.peers $(ARGS)
+
 # Servers that are already there (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL) need nothing here.
 servers: $(if $(KAFKA_BOOTSTRAP_SERVERS),,build/kafka/.ready)  ## what the tests need to start Kafka and Redis
 	@$(if $(REDIS_URL),,scripts/need.sh redis-server=redis-server)
@@ -70,9 +76,22 @@ $(SERVE)/.ready: requirements/serve.txt $(INSTALL)
 	@scripts/venv.sh $(SERVE) $< 14
 	@touch $@
 
+build/peers/.ready: benchmarks/peers/streams/pom.xml scripts/need.sh
+	@scripts/need.sh javac=default-jdk-headless mvn=maven
+	@echo "copying the jars of Kafka Streams to build/peers/libs"
+	@rm -rf build/peers
+	@mvn --quiet --batch-mode --no-transfer-progress --file $< \
+	    dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/build/peers/libs
+	@touch $@
+
 # TensorFlow, with which the tests build networks, has no wheels beyond 3.13.
 $(DEV)/.ready: requirements/dev.txt $(INSTALL)
 	@scripts/venv.sh $(DEV) $< 13
+	@touch $@
+
+# Bytewax has no wheels beyond 3.12.
+$(PEERS)/.ready: requirements/peers.txt $(INSTALL)
+	@scripts/venv.sh $(PEERS) $< 12
 	@touch $@
 
 lock: $(DEV)/.ready  ## write requirements/*.txt anew from pyproject.toml (`make upgrade`: with the newest versions)
@@ -80,10 +99,12 @@ lock: $(DEV)/.ready  ## write requirements/*.txt anew from pyproject.toml (`make
 	@$(COMPILE) $(UPGRADE) pyproject.toml --extra train --extra librdkafka --extra plots --extra dev \
 	    -c requirements/constraints.in -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
+	@$(COMPILE) $(UPGRADE) requirements/peers.in -c requirements/constraints.in -c requirements/build.txt \
+	    -o requirements/peers.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest versions that pyproject.toml allows
 
 clean:  ## remove everything made here, but not what the demo remembers
-	@rm -rf $(SERVE) $(DEV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(SERVE) $(DEV) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
