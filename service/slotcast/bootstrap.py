@@ -91,7 +91,6 @@ def build_worker(
         patience_s=settings.store.patience_s,
         clock=clock,
         replayed=metrics.replayed.inc,
-        decided=lambda policy, cause: metrics.decisions.labels(policy, cause).inc(),
     )
     encoder = ForecastEncoder(bundle, identity)
     metrics.info.labels(slotcast.__version__, bundle.identity, identity).set(1)
