@@ -11,6 +11,9 @@ from typing import Any
 
 import keras
 
+from slotcast_models.heads import Head
+from slotcast_models.intervals import start_quantiles
+
 CELLS: dict[str, Any] = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
@@ -19,11 +22,17 @@ CELLS: dict[str, Any] = {
 
 
 def build_network(
-    cells: Sequence[tuple[str, int]], features: int, outputs: int, *, zero_head: bool = True
+    cells: Sequence[tuple[str, int]],
+    features: int,
+    targets: int,
+    *,
+    head: Head | None = None,
+    zero_head: bool = True,
 ) -> Any:
-    """A network for sequences `[batch, steps, features] -> [batch, steps, outputs]`.
+    """A network for sequences `[batch, steps, features] -> [batch, steps, targets * outputs]`.
 
-    `cells` are (kind, units) from the input up, kind one of lstm, gru, rnn. Raises ValueError.
+    `cells` are (kind, units) from the input up, kind one of lstm, gru, rnn. `head` says how many
+    outputs a target has: the change, and what stands beside it. Raises ValueError.
     """
     unknown = [kind for kind, _ in cells if kind not in CELLS]
     if unknown or not cells:
@@ -34,5 +43,31 @@ def build_network(
         hidden = CELLS[kind](units, return_sequences=True, name=f"{kind}_{i}")(hidden)
     seen = keras.layers.Concatenate(name="seen")([hidden, inputs])
     start = "zeros" if zero_head else "glorot_uniform"
-    output = keras.layers.Dense(outputs, kernel_initializer=start, name="head")(seen)
+    if head is None or head.kind == "regression":
+        output = keras.layers.Dense(targets, kernel_initializer=start, name="head")(seen)
+        return keras.Model(inputs, output)
+    parts = [part for j in range(targets) for part in _of_target(head, j, start)]
+    output = keras.layers.Concatenate(name="head")([part(seen) for part in parts])
     return keras.Model(inputs, output)
+
+
+def _of_target(head: Head, j: int, start: str) -> list[Any]:
+    """The layers that give one target's change, and its quantiles or classes."""
+    dense, extras = keras.layers.Dense, len(head.extras)
+    change = dense(1, kernel_initializer=start, name=f"change_{j}")
+    if head.kind == "classes":
+        named = {"activation": "softmax", "name": f"classes_{j}"}
+        return [change, dense(extras, kernel_initializer=start, **named)]
+    first = keras.initializers.Constant(_start_of(head.probabilities))
+    return [
+        change,
+        dense(extras, kernel_initializer=start, bias_initializer=first, name=f"quantiles_{j}"),
+    ]
+
+
+def _start_of(probabilities: Sequence[float]) -> list[float]:
+    """Quantiles of the change before anything is learnt: those that intervals start from."""
+    return [
+        0.0 if p == 0.5 else float(start_quantiles((abs(2.0 * p - 1.0),))[int(p > 0.5), 0])
+        for p in probabilities
+    ]
