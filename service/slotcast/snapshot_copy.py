@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from slotcast.log.history import LogName
+from slotcast.log.port import LogName
 from slotcast.progress import Advanced, silently
 from slotcast.snapshot import (
     Header,
@@ -26,7 +26,7 @@ from slotcast.snapshot import (
     layout_of,
     share_at,
 )
-from slotcast.snapshot_file import Section, SnapshotForeign, SnapshotWriter
+from slotcast.snapshot_file import Section, SnapshotWriter
 from slotcast.store.port import Store
 from slotcast_models.bundle import Bundle
 
@@ -86,7 +86,6 @@ class SnapshotCopier:
                 raise SnapshotMissing(f"{instrument} is not in partition {partition}'s snapshot")
             names = [instrument]
         section = self._section(partition, header, len(names), instrument is None)
-        section.check(self._bundle)
         try:
             writer.add(section, self._rows(section, data, names))
         except SnapshotDamaged as error:
@@ -96,7 +95,7 @@ class SnapshotCopier:
         return section
 
     def _rows(self, section: Section, data: bytes, names: Sequence[str]) -> Iterator[bytes]:
-        partition, header, total = section.partition, section.header, 0
+        header, partition, total = section.header, section.header.partition, 0
         for start in range(0, len(names), READ_ROWS):
             part = names[start : start + READ_ROWS]
             for name, frame in zip(part, self._store.rows(partition, part), strict=True):
@@ -114,27 +113,10 @@ class SnapshotCopier:
             )
 
     def _section(self, partition: int, header: Header, rows: int, whole: bool) -> Section:
-        return Section(
-            topic=self._log.topic,
-            topic_id=self._log.topic_id,
-            group=self._log.group,
-            partition=partition,
-            layout=layout_of(self._dtype),
-            rows=rows,
-            whole=whole,
-            exported_ms=self._clock_ms(),
-            header=header,
-        )
-
-
-def check_log(section: Section, log: LogName) -> None:
-    """Raise SnapshotForeign unless the snapshot is of this log."""
-    own = LogName(section.topic, section.topic_id, section.group)
-    if own != log:
-        raise SnapshotForeign(
-            f"the snapshot is of topic {own.topic} {own.topic_id} and group {own.group}, this log"
-            f" is {log.topic} {log.topic_id} and {log.group}: choose the one that belongs to it"
-        )
+        section = Section(layout_of(self._dtype), rows, whole, self._clock_ms(), header)
+        section.check_log(self._log, partition)
+        section.check(self._bundle)
+        return section
 
 
 def homes(store: Store, partitions: Sequence[int], instrument: str) -> list[int]:

@@ -1,9 +1,9 @@
 """Snapshot files: partitions' rows with what they are of, to look at, prove from and import.
 
     slotcast-snapshot 1
-    {"topic": ..., "partition": 0, "rows": 2, ..., "header": {...}}     a section
-    row, row                                                           framed as in the store
-    {...}                                                              the next section
+    {"layout": ..., "rows": 2, ..., "header": {...}}     a section
+    row, row                                            framed as in the store
+    {...}                                               the next section
     sha256 of everything before, in hex
 
 Lines end with a newline; rows are binary and say how long they are. Nothing is executed on reading.
@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast.log.port import LogName
 from slotcast.snapshot import Header, SnapshotDamaged, decode_row, layout_of, read_row
 from slotcast_models.bundle import Bundle
 
@@ -41,15 +42,23 @@ class Section(msgspec.Struct, frozen=True):
     that is not here had never ticked. Rows may be ahead of the header's watermark.
     """
 
-    topic: str
-    topic_id: str
-    group: str
-    partition: int
     layout: str
     rows: int
     whole: bool
     exported_ms: int
     header: Header
+
+    def check_log(self, log: LogName, partition: int) -> None:
+        """Raise SnapshotForeign unless the snapshot is of this partition of this log."""
+        header = self.header
+        found = LogName(header.topic, header.topic_id, header.group)
+        if (found, header.partition) != (log, partition):
+            raise SnapshotForeign(
+                f"the snapshot is of {found.topic}-{header.partition} (id"
+                f" {found.topic_id or 'none'}) and group {found.group}, this is"
+                f" {log.topic}-{partition} (id {log.topic_id or 'none'}) and {log.group}: choose"
+                " the one that belongs to it"
+            )
 
     def check(self, bundle: Bundle) -> None:
         """Raise SnapshotForeign unless rows of this bundle can be read from here."""
@@ -146,10 +155,11 @@ class SnapshotFile:
             section = msgspec.json.decode(line, type=Section)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotDamaged(f"what a section is of cannot be read: {error}") from error
-        if section.partition in self.sections:
-            raise SnapshotDamaged(f"partition {section.partition} is there twice")
-        self.sections[section.partition] = section
-        self._places[section.partition] = self._file.tell()
+        partition = section.header.partition
+        if partition in self.sections:
+            raise SnapshotDamaged(f"partition {partition} is there twice")
+        self.sections[partition] = section
+        self._places[partition] = self._file.tell()
         for _ in range(section.rows):
             self._digest.update(read_row(self._file.read)[1])
 
@@ -166,7 +176,7 @@ def lone_row(value: bytes, name: str) -> tuple[Section, str, bytes]:
     sections = list(file.sections.values())
     if [section.rows for section in sections] != [1]:
         raise SnapshotDamaged(f"{name}: holds not one row, but {sum(s.rows for s in sections)}")
-    ((instrument, frame),) = file.rows(sections[0].partition)
+    ((instrument, frame),) = file.rows(sections[0].header.partition)
     return sections[0], instrument, frame
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from slotcast.bootstrap import load_bundle
-from slotcast.log.history import LogName
+from slotcast.log.port import LogName
 from slotcast.settings import Settings
 from slotcast.snapshot_copy import SnapshotCopier
 from slotcast.snapshot_file import SnapshotFile, SnapshotWriter

@@ -381,8 +381,9 @@ def test_a_snapshot_of_something_else_decides_nothing() -> None:
     wrong = {
         "of bundle other-1": {"header": changed(header, bundle="other-1")},
         "have layout 0123": {"layout": "0123"},
-        "is of topic quotes": {"topic": "quotes"},
-        "of topic ticks 7f": {"topic_id": "7f"},
+        "is of quotes-0": {"header": changed(header, topic="quotes")},
+        "ticks-0 (id 7f)": {"header": changed(header, topic_id="7f")},
+        "group other,": {"header": changed(header, group="other")},
         "memory began at 77": {"header": changed(header, origin=77)},
         "beyond the committed offset": {"header": changed(header, watermark=10**6)},
         "has one instrument only": {"whole": False},
@@ -413,8 +414,9 @@ def test_a_snapshot_of_other_numerics_is_compared_closely() -> None:
 
 def test_a_partition_that_is_not_in_the_file_begins_at_its_origin() -> None:
     world, snapshot = finished()
+    header = msgspec.structs.replace(snapshot.sections[0].header, partition=5)
 
-    report = proved(world, resectioned(snapshot, partition=5))
+    report = proved(world, resectioned(snapshot, header=header))
 
     assert (report.exit_code, report.from_snapshot, report.begin) == (0, False, 0)
 

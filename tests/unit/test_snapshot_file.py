@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ def rows(count: int) -> list[tuple[str, bytes]]:
 
 
 def section(partition: int, count: int) -> Section:
-    return Section("ticks", "id", "group", partition, "l", count, True, 5, HEADER)
+    return Section("l", count, True, 5, msgspec.structs.replace(HEADER, partition=partition))
 
 
 def written(*counts: int) -> bytes:

@@ -50,7 +50,7 @@ def export(
                 sections = _copy(copier, store, numbers, instrument, writer)
     for section in sections:
         typer.echo(
-            f"partition {section.partition}: {section.rows:,} rows, complete up to offset"
+            f"partition {section.header.partition}: {section.rows:,} rows, complete up to offset"
             f" {section.header.watermark:,}"
         )
     typer.echo(f"{file}: {file.stat().st_size:,} bytes")

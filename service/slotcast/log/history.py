@@ -13,22 +13,11 @@ Rules every adapter keeps (tests/contract/test_history.py runs them against each
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
-from slotcast.log.port import Batch, Committed, DeadLetter
+from slotcast.log.port import Batch, Committed, DeadLetter, LogName
 
 Topic = Literal["ticks", "forecasts", "dead_letters"]
-
-
-class LogName(NamedTuple):
-    """Which log it is: tick topic, the broker's own id of that topic, and group; empty for none.
-
-    A topic that was deleted and created again has another id.
-    """
-
-    topic: str
-    topic_id: str = ""
-    group: str = ""
 
 
 class History(Protocol):

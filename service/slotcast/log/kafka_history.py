@@ -16,11 +16,12 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from slotcast.log.history import LogName, Topic
+from slotcast.log.history import Topic
 from slotcast.log.kafka_client import ANSWER_TIMEOUT_MS, connection, kafka_errors
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import dead_letter_of
-from slotcast.log.port import Batch, Committed, DeadLetter, LogError
+from slotcast.log.kafka_topics import topic_id
+from slotcast.log.port import Batch, Committed, DeadLetter, LogError, LogName
 from slotcast.settings import KafkaSettings
 
 UNDECIDED_POLL_S = 0.1
@@ -48,10 +49,10 @@ class KafkaHistory:
         with kafka_errors(f"look at topic {settings.ticks}", settings):
             admin = KafkaAdminClient(**connection(settings))
             try:
-                (topic,) = admin.describe_topics([settings.ticks])
+                found = topic_id(admin, settings.ticks)
             finally:
                 admin.close()
-        return LogName(settings.ticks, str(topic.get("topic_id") or ""), settings.group)
+        return LogName(settings.ticks, found, settings.group)
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic."""

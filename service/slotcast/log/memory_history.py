@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slotcast.log.history import LogName, Topic
+from slotcast.log.history import Topic
 from slotcast.log.memory import MemoryBroker, MemoryLog
-from slotcast.log.port import Batch, Committed, DeadLetter, OffsetOutOfRange
+from slotcast.log.port import Batch, Committed, DeadLetter, LogName, OffsetOutOfRange
 
 READ_RECORDS = 100
 
@@ -24,7 +24,7 @@ class MemoryHistory:
 
     def name(self) -> LogName:
         """Which log this is."""
-        return LogName("ticks")
+        return self._log.name
 
     def partitions(self) -> Sequence[int]:
         """All partitions."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from slotcast.database import Database, IncompatibleFile
 from slotcast.log import sqlite_tables as tables
-from slotcast.log.history import LogName, Topic
-from slotcast.log.port import Batch, Committed, DeadLetter, LogError, OffsetOutOfRange
+from slotcast.log.history import Topic
+from slotcast.log.port import Batch, Committed, DeadLetter, LogError, LogName, OffsetOutOfRange
 
 READ_RECORDS = 2_000
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from slotcast.log.history import LogName
+from slotcast.log.port import LogName
 from slotcast.partition import CommitNote
 from slotcast.proof.grounds import Undecidable
 from slotcast.proof.recompute import Recomputation
 from slotcast.snapshot import SnapshotDamaged
-from slotcast.snapshot_copy import check_log
 from slotcast.snapshot_file import Section, SnapshotFile, SnapshotForeign, decoded
 from slotcast_models.bundle import Bundle
 
@@ -51,7 +50,7 @@ class Starts:
             return Start(note.origin, note.origin)
         try:
             section.check(self._bundle)
-            check_log(section, self._name())
+            section.check_log(self._name(), partition)
             _check_memory(section, note, only)
             rows = decoded(snapshot.rows(partition), self._bundle.layout.dtype())
             wanted = ((name, row) for name, row in rows if only is None or name == only)
