@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slotcast
 from slotcast.api.app import create_app
@@ -47,6 +47,9 @@ from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
 from slotcast_models.step import numerics
+
+if TYPE_CHECKING:
+    from slotcast.log.kafka_commit import OutsideCommitter
 
 log = logging.getLogger("slotcast")
 
@@ -234,3 +237,10 @@ def history(settings: Settings, directory: Path | None = None) -> History:
     from slotcast.log.kafka_history import KafkaHistory
 
     return KafkaHistory(settings.kafka)
+
+
+def outside_committer(settings: Settings) -> OutsideCommitter:
+    """What commits offsets for the configured group while it has no members. Raises LogError."""
+    from slotcast.log.kafka_commit import OutsideCommitter
+
+    return OutsideCommitter(settings.kafka)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import slotcast
-from slotcast.commands import export, proof
+from slotcast.commands import export, offsets, proof
 from slotcast.commands.options import Config, fail
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(help="Look at bundles: network, step program and manifest.")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(offsets.offsets_app, name="offsets")
 
 Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
 Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]

@@ -131,7 +131,11 @@ class Recovery:
         self._check_bundle(partition, note)
         if note.topic_id != self.log.name.topic_id:
             return self._made_anew(committed, note.topic_id)
-        return Known(committed, note, note.origin)
+        origin = note.origin
+        if note.fingerprint is None:  # made from what was published: a snapshot knows better
+            stored = yield from self._stored_origin(partition)
+            origin = origin if stored is None else stored
+        return Known(committed, note, origin)
 
     def _made_anew(self, committed: Committed, before: str) -> Known:
         name = self.log.name
@@ -175,6 +179,13 @@ class Recovery:
     def _commit(self, partition: Partition) -> Iterator[bool]:
         offset = Committed(partition.committed, self.note(partition).text())
         yield from self._publish(partition.number, offset)
+
+    def _stored_origin(self, partition: Partition) -> Generator[bool, None, int | None]:
+        """Where memory began, if the store has a snapshot of ours."""
+        header = yield from self._stored_header(partition)
+        if header is None or not self._is_of_this_log(header, partition.number):
+            return None
+        return header.origin if header.bundle == self.engine.predictor.bundle.identity else None
 
     def _publish(self, number: int, offset: Committed) -> Iterator[bool]:
         outbox = Outbox(offsets={number: offset})

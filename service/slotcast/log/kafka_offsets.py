@@ -136,16 +136,11 @@ def _tick_of(forecast: bytes) -> int | None:
 
 
 def _lost(settings: KafkaSettings, partition: int, last_tick: int | None) -> OffsetsLost:
-    known = last_tick is not None
-    command = (
-        f"kafka-consumer-groups.sh --bootstrap-server {settings.bootstrap_servers}"
-        f" --group {settings.group} --topic {settings.ticks}:{partition} --reset-offsets"
-        f" --to-offset {last_tick + 1 if last_tick is not None else 'OFFSET'} --execute"
-    )
+    upto = "" if last_tick is None else f" up to tick {last_tick}"
     return OffsetsLost(
         f"group {settings.group} has no committed offset for {settings.ticks}-{partition}, but"
-        f" {settings.forecasts}-{partition} holds forecasts"
-        f"{f' up to tick {last_tick}' if known else ''}: the offsets have expired, the topic was"
-        f" made anew, or the group is a new one. To go on behind them:  {command}  (--to-earliest"
-        " forecasts the whole log again). For a new group name another kafka.forecasts"
+        f" {settings.forecasts}-{partition} holds forecasts{upto}: the offsets have expired, the"
+        " topic was made anew, or the group is a new one. Expired: stop all workers, then  slotcast"
+        " offsets restore  brings them back (with the same --config). For a new group name another"
+        " kafka.forecasts"
     )
