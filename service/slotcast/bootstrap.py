@@ -25,6 +25,7 @@ from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
 from slotcast.homes import Homes
+from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
@@ -82,7 +83,7 @@ def build_worker(
     """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
     bundle, identity = load_bundle(settings), numerics()
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
-    residence, parser = Residence(engine, store), TickParser(bundle.schema)
+    residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
     recovery = Recovery(
         log=log,
         store=store,
@@ -94,6 +95,7 @@ def build_worker(
         patience_s=settings.store.patience_s,
         clock=clock,
         replayed=metrics.replayed.inc,
+        decided=lambda policy, cause: metrics.decisions.labels(policy, cause).inc(),
     )
     encoder = ForecastEncoder(bundle, identity)
     metrics.info.labels(slotcast.__version__, bundle.identity, identity).set(1)

@@ -8,15 +8,15 @@ holds what lies between. Where one of them is gone, `worker.on_damage` decides:
 - `warm-up`: memory begins anew where the log begins; what is left up to the committed offset is
   replayed silently.
 
-A decision is logged as an error, stays on the partition for readers, and is a new origin in every
-forecast.
+A decision is logged as an error, counted, stays on the partition for readers, and is a new origin
+in every forecast. A partition that stops keeps its worker from being ready; other partitions go on.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
@@ -24,12 +24,31 @@ from slotcast.partition import CommitNote
 log = logging.getLogger("slotcast.recovery")
 
 OnDamage = Literal["fail", "cold", "warm-up"]
+Cause = Literal["retention", "beyond-end", "moved", "remade", "fingerprint"]
+"""Why exact recovery was impossible, in a word."""
+DECISIONS = (
+    ("replay", "snapshot"),
+    ("replay", "fingerprint"),
+    *((policy, cause) for policy in get_args(OnDamage) for cause in get_args(Cause)),
+)
+"""What can be decided, and why; `replay` is exact: from the origin, without a snapshot."""
 WAYS_OUT = "set worker.on_damage = cold or warm-up"
 BEGIN = "slotcast offsets begin"
 
 
 class RecoveryImpossible(Exception):
-    """Exact recovery is impossible and the policy is to stop; the message names the ways out."""
+    """A partition cannot be recovered; the message names the ways out."""
+
+
+class StoppedByPolicy(RecoveryImpossible):
+    """Exact recovery is impossible and the policy is to stop, which other partitions need not."""
+
+
+class Damage(NamedTuple):
+    """Why exact recovery is impossible: in a word, and in full."""
+
+    cause: Cause
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ class Known:
     committed: Committed
     note: CommitNote | None
     origin: int | None
-    damage: str = ""
+    damage: Damage | None = None
     foreign: bool = False
 
 
@@ -56,15 +75,15 @@ class Beginning:
 
 
 def begin_anew(
-    policy: OnDamage, number: int, known: Known, damage: str, bounds: tuple[int, int]
+    policy: OnDamage, number: int, known: Known, damage: Damage, bounds: tuple[int, int]
 ) -> Beginning:
-    """What the policy makes of this damage. Raises RecoveryImpossible if that is to stop.
+    """What the policy makes of this damage. Raises StoppedByPolicy if that is to stop.
 
     `bounds` are those of the log: first offset, and the one after the last.
     """
     way_out = f"{WAYS_OUT}, or run  {BEGIN}" if known.origin is None else WAYS_OUT
     if policy == "fail":
-        raise RecoveryImpossible(f"partition {number}: {damage}: {way_out}")
+        raise StoppedByPolicy(f"partition {number}: {damage.text}: {way_out}")
     first, end = bounds
     at = first if known.foreign else min(max(known.committed.offset, first), end)
     origin = at if policy == "cold" else first
@@ -72,16 +91,18 @@ def begin_anew(
     lost = f"; {unread} offsets that nobody has read are gone" if unread > 0 else ""
     log.error(
         "partition %d: %s: %s start, memory begins anew at %d, live at %d%s",
-        number, damage, policy, origin, at, "" if known.foreign else lost,
+        number, damage.text, policy, origin, at, "" if known.foreign else lost,
     )  # fmt: skip
     return Beginning(origin, at)
 
 
-def out_of_reach(watermark: int, committed: int, bounds: tuple[int, int]) -> str:
-    """Why the log does not hold what a replay from `watermark` needs; empty if it does."""
+def out_of_reach(watermark: int, committed: int, bounds: tuple[int, int]) -> Damage | None:
+    """Why the log does not hold what a replay from `watermark` needs; None if it does."""
     first, end = bounds
     if committed > end:
-        return f"committed offset {committed} is beyond the end {end} of the log"
+        text = f"committed offset {committed} is beyond the end {end} of the log"
+        return Damage("beyond-end", text)
     if first > min(watermark, committed):
-        return f"replay must begin at {watermark}, but the log begins at {first}"
-    return ""
+        text = f"replay must begin at {watermark}, but the log begins at {first}"
+        return Damage("retention", text)
+    return None

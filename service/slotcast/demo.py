@@ -60,8 +60,9 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
     console.print()
     for line in summary_lines(service.readings, feed, time.monotonic() - begun, directory):
         console.print(line)
-    if service.worker.failure is not None:
-        console.print(f"[red]slotcast: {service.worker.failure}[/red]")
+    failure = service.worker.failure or " ".join(service.readings.stopped())
+    if failure:
+        console.print(f"[red]slotcast: {failure}[/red]")
         return 1
     return 0
 
@@ -94,7 +95,7 @@ def _show(
     """Refresh the table until everything that was fed is forecast, or told to stop."""
     trimmed = time.monotonic()
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        while service.running and not stop.is_set():
+        while service.running and not stop.is_set() and not service.readings.stopped():
             finished = not feeder.is_alive() and _lag(service, log) == 0
             live.update(live_table(service.readings, feed))
             if console.is_terminal or finished:

@@ -68,6 +68,15 @@ class Metrics:
         self.recoveries = Counter(
             "slotcast_recoveries", "Partition recoveries begun.", ["cause"], registry=r
         )
+        self.decisions = Counter(
+            "slotcast_recovery_decisions",
+            "Recoveries that were not simply exact, by what was decided and why.",
+            ["policy", "cause"],
+            registry=r,
+        )
+        self.partitions = Gauge(
+            "slotcast_partitions", "Partitions that this worker owns.", ["phase"], registry=r
+        )
         self.replayed = Counter("slotcast_replayed_ticks", "Ticks replayed silently.", registry=r)
         self.page_ins = Counter("slotcast_page_ins", "Rows read from the store.", registry=r)
         self.page_outs = Counter("slotcast_page_outs", "Rows paged out of their slots.", registry=r)

@@ -15,12 +15,14 @@ class Phase(Enum):
 
     RECOVERING = "recovering"
     LIVE = "live"
+    STOPPED = "stopped"
     GONE = "gone"
 
 
 MOVES = {
-    Phase.RECOVERING: {Phase.RECOVERING, Phase.LIVE, Phase.GONE},
+    Phase.RECOVERING: {Phase.RECOVERING, Phase.LIVE, Phase.STOPPED, Phase.GONE},
     Phase.LIVE: {Phase.RECOVERING, Phase.GONE},
+    Phase.STOPPED: {Phase.RECOVERING, Phase.GONE},
     Phase.GONE: set[Phase](),
 }
 
@@ -72,7 +74,7 @@ class Partition:
     ahead: set[str] = field(default_factory=set)
     """Stored rows applied beyond the watermark that replay has not met yet."""
     damage: str = ""
-    """What the policy decided when this memory could not be recovered exactly."""
+    """What the policy decided when this memory could not be recovered exactly; why it stopped."""
     replay_from: int = 0
     replay_at: int = 0
     watermark_at: float = 0.0

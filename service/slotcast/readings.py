@@ -8,7 +8,7 @@ and only of partitions that are live: a replay shows nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from slotcast.views import (
     InstrumentView,
     MemoryUnavailable,
     Page,
+    PartitionView,
     Readiness,
     ResetReceipt,
     Summary,
@@ -61,25 +62,38 @@ class ServiceReadings:
 
     def readiness(self) -> Readiness:
         """Ready when every owned partition is live and close enough to the end of the log."""
-        worker, reasons = self._worker, list[str]()
+        worker, views = self._worker, self._worker.views
+        reasons = [reason for view in views for reason in self._reasons(view)]
         if worker.failure is not None:
-            reasons.append(f"the worker has stopped: {worker.failure}")
-        views = worker.views
-        if not views:
+            reasons.insert(0, f"the worker has stopped: {worker.failure}")
+        elif not views:
             reasons.append("no partitions assigned yet: is another worker holding all of them?")
-        for partition in views:
-            if partition.phase != "live":
-                reasons.append(
-                    f"partition {partition.partition} is {partition.phase}, "
-                    f"{partition.replay_done:.0%} of its replay done"
-                )
-            lag = partition.end - partition.committed
-            if lag > self._lag_ready_ticks:
-                reasons.append(
-                    f"partition {partition.partition} is {lag} records behind, more than "
-                    f"worker.lag_ready_ticks = {self._lag_ready_ticks}"
-                )
-        return Readiness(not reasons, tuple(reasons))
+        notes = [
+            f"partition {view.partition} has another memory than before: {view.damage}"
+            for view in views
+            if view.damage and view.phase != Phase.STOPPED.value
+        ]
+        return Readiness(not reasons, tuple(reasons), tuple(notes))
+
+    def stopped(self) -> list[str]:
+        """Why partitions stand still, by the policy's decision."""
+        views = self._worker.views
+        return [view.damage for view in views if view.phase == Phase.STOPPED.value]
+
+    def _reasons(self, view: PartitionView) -> Iterator[str]:
+        """Why this partition is not ready."""
+        if view.phase == Phase.STOPPED.value:
+            yield view.damage
+            return
+        if view.phase != Phase.LIVE.value:
+            done = f"{view.replay_done:.0%} of its replay done"
+            yield f"partition {view.partition} is {view.phase}, {done}"
+        lag = view.end - view.committed
+        if lag > self._lag_ready_ticks:
+            yield (
+                f"partition {view.partition} is {lag} records behind, more than"
+                f" worker.lag_ready_ticks = {self._lag_ready_ticks}"
+            )
 
     def summary(self) -> Summary:
         """The worker in one record."""

@@ -26,9 +26,11 @@ from typing import TypeVar
 
 from slotcast.damage import (
     WAYS_OUT,
+    Damage,
     Known,
     OnDamage,
     RecoveryImpossible,
+    StoppedByPolicy,
     begin_anew,
     out_of_reach,
 )
@@ -58,6 +60,10 @@ NOWHERE = -1
 """The offset of a partition that has none."""
 
 
+class FingerprintDiffers(SnapshotDamaged):
+    """Replay from the snapshot gives another fingerprint than the committed one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What recoveries need; `partition` is the only thing that differs between them."""
@@ -72,6 +78,7 @@ class Recovery:
     patience_s: float
     clock: Callable[[], float]
     replayed: Callable[[int], None]
+    decided: Callable[[str, str], None]
 
     def note(self, partition: Partition) -> CommitNote:
         """The note for a commit of this partition as it stands."""
@@ -97,6 +104,8 @@ class Recovery:
                 yield from self._restore(partition, known, trusted)
             except SnapshotDamaged as error:
                 log.warning("partition %d: %s: replaying all of it", partition.number, error)
+                differs = isinstance(error, FingerprintDiffers)
+                self.decided("replay", "fingerprint" if differs else "snapshot")
                 trusted = False
         if not trusted:
             yield from self._prove_ownership(partition, known)
@@ -143,7 +152,7 @@ class Recovery:
             f"topic {name.topic} was deleted and created again: its id is {name.topic_id}, memory"
             f" is of {before or 'none'}"
         )
-        return Known(committed, None, None, damage, foreign=True)
+        return Known(committed, None, None, Damage("remade", damage), foreign=True)
 
     def _begin_first(self, partition: Partition) -> Generator[bool, None, Known]:
         """The very first start: commit the origin before any tick."""
@@ -169,7 +178,8 @@ class Recovery:
                     partition.number, what, header.origin,
                 )  # fmt: skip
                 return Known(committed, None, header.origin)
-        return Known(committed, None, None, f"{what}, and nothing tells where memory began")
+        damage = Damage("moved", f"{what}, and nothing tells where memory began")
+        return Known(committed, None, None, damage)
 
     def _prove_ownership(self, partition: Partition, known: Known) -> Iterator[bool]:
         """Only its owner may clear a snapshot, and only the owner can commit."""
@@ -233,7 +243,7 @@ class Recovery:
             return
         if note.fingerprint is not None and partition.fingerprint != note.fingerprint:
             if use:
-                raise SnapshotDamaged("the fingerprint differs from the committed one")
+                raise FingerprintDiffers("the fingerprint differs from the committed one")
             self._differs(partition, note.fingerprint)
 
     def _set_mark(self, partition: Partition, header: Header | None) -> None:
@@ -246,25 +256,29 @@ class Recovery:
             name for name, applied in partition.index.items() if applied >= partition.watermark
         }
 
-    def _begin_anew(self, partition: Partition, known: Known, damage: str) -> Iterator[bool]:
-        """Empty memory where the policy says. Raises RecoveryImpossible if it says to stop."""
+    def _begin_anew(self, partition: Partition, known: Known, damage: Damage) -> Iterator[bool]:
+        """Empty memory where the policy says. Raises StoppedByPolicy if it says to stop."""
         number = partition.number
+        self.decided(self.on_damage, damage.cause)
         begun = begin_anew(self.on_damage, number, known, damage, self.log.bounds(number))
         yield from self._prove_ownership(partition, known)
-        partition.damage = f"{damage}: {self.on_damage} start at {begun.origin}"
+        partition.damage = f"{damage.text}: {self.on_damage} start at {begun.origin}"
         partition.origin, partition.committed = begun.origin, begun.committed
         self._set_mark(partition, (yield from self._open_snapshot(partition, use=False)))
 
     def _differs(self, partition: Partition, expected: int) -> None:
-        message = (
-            f"partition {partition.number}: replay from offset {partition.origin} gives the "
-            f"fingerprint {partition.fingerprint:016x}, committed is {expected:016x}: the log, the "
-            "bundle or this build differs from what published the forecasts"
+        number = partition.number
+        damage = (
+            f"replay from offset {partition.origin} gives the fingerprint"
+            f" {partition.fingerprint:016x}, committed is {expected:016x}: the log, the bundle or"
+            " this build differs from what published the forecasts"
         )
+        self.decided(self.on_damage, "fingerprint")
         if self.on_damage == "fail":
-            raise RecoveryImpossible(f"{message}; {WAYS_OUT} to go on with a new memory")
-        log.error("%s: going on with the memory that the replay made", message)
-        partition.damage = message
+            way_out = f"{WAYS_OUT} to go on with a new memory"
+            raise StoppedByPolicy(f"partition {number}: {damage}; {way_out}")
+        partition.damage = f"{damage}: going on with the memory that the replay made"
+        log.error("partition %d: %s", number, partition.damage)
 
     def _open_snapshot(
         self, partition: Partition, use: bool

@@ -79,7 +79,10 @@ class FreeRun:
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """One owned partition: lifecycle phase, positions, and how far the snapshot is behind."""
+    """One owned partition: lifecycle phase, positions, and how far the snapshot is behind.
+
+    `damage` says why exact recovery was impossible and what the policy decided; else it is empty.
+    """
 
     partition: int
     phase: str
@@ -88,6 +91,7 @@ class PartitionView:
     watermark: int
     instruments: int
     replay_done: float
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Ready to serve, or the reasons why not, each naming the thing and the way out."""
+    """Ready to serve, or the reasons why not, each naming the thing and the way out.
+
+    `notes` are what should be known although it keeps nobody from serving.
+    """
 
     ready: bool
     reasons: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -19,9 +20,10 @@ from typing import TypeVar
 import numpy as np
 
 from slotcast.board import Board
+from slotcast.damage import DECISIONS, StoppedByPolicy
 from slotcast.delivery import Cycle, Delivery
 from slotcast.engine import Engine
-from slotcast.log.port import CommitFailed, Log, Poll
+from slotcast.log.port import CommitFailed, Log, LogUnavailable, Poll
 from slotcast.metrics import Metrics
 from slotcast.partition import Partition, Phase
 from slotcast.recovery import Recovery
@@ -38,7 +40,12 @@ log = logging.getLogger("slotcast.worker")
 RECOVERY_SLICE_S = 0.2
 WAITING_POLL_MS = 50
 """A poll while recoveries wait for something outside."""
-CAUSES = ("gained", "CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnavailable")
+UNAVAILABLE_PAUSE_S = 1.0
+"""From the log's last failure to answer until a recovery asks it again."""
+CAUSES = (
+    *("gained", "CommitFailed", "LogUnavailable"),
+    *("SnapshotDamaged", "StoreFenced", "StoreUnavailable"),
+)
 """Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
 ENDS_INTERVAL_S = 1.0
@@ -71,6 +78,8 @@ class Worker:
         self.parts = parts
         self.partitions: dict[int, Partition] = {}
         self._recoveries: dict[int, Iterator[bool]] = {}
+        self._begun: dict[int, tuple[str, float]] = {}
+        """Partition -> cause of its last recovery, and when it began."""
         self._waiting = False
         """Whether all recoveries wait for something outside."""
         self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
@@ -81,6 +90,8 @@ class Worker:
             parts.metrics.rejects.labels(reason)
         for cause in CAUSES:
             parts.metrics.recoveries.labels(cause)
+        for decision in DECISIONS:
+            parts.metrics.decisions.labels(*decision)
         self._view_due = self._ends_due = self._committed_at = 0.0
         self._ends: dict[int, int] = {}
         self._paged = (0, 0)
@@ -152,13 +163,25 @@ class Worker:
     def _begin_recovery(self, number: int, cause: str) -> None:
         """Forget a partition's memory and recover it; the log holds it back meanwhile."""
         partition = self.partitions[number]
+        if partition.phase is Phase.STOPPED:
+            partition.damage = ""
         partition.move(Phase.RECOVERING)
         self._forget(partition)
         self.parts.log.hold(number)
         # A damaged row may not be met again before its next tick: replay all of it now.
         trusted = cause != SnapshotDamaged.__name__
-        self._recoveries[number] = self.parts.recovery.run(partition, trusted=trusted)
+        recovery = self.parts.recovery.run(partition, trusted=trusted)
+        if cause == LogUnavailable.__name__:
+            recovery = self._after_a_pause(recovery)
+        self._recoveries[number] = recovery
+        self._begun[number] = cause, self.parts.clock()
         self.parts.metrics.recoveries.labels(cause).inc()
+
+    def _after_a_pause(self, recovery: Iterator[bool]) -> Iterator[bool]:
+        due = self.parts.clock() + UNAVAILABLE_PAUSE_S
+        while self.parts.clock() < due:
+            yield False
+        yield from recovery
 
     def _deliver(self, poll: Poll) -> Cycle | None:
         batches = [b for b in poll.batches if len(b) and self._is_live(b.partition)]
@@ -201,16 +224,34 @@ class Worker:
             worked = next(self._recoveries[number])
         except StopIteration:
             del self._recoveries[number]
-            log.info("partition %d is live", number)
+            self._tell_recovered(self.partitions[number])
             self._restore_board(self.partitions[number])
             return True
-        except (CommitFailed, StoreError) as error:
+        except StoppedByPolicy as error:
+            self._stop_partition(self.partitions[number], str(error))
+            return True
+        except (CommitFailed, LogUnavailable, StoreError) as error:
             log.warning("recovery of partition %d begins again: %s", number, error)
             self._begin_recovery(number, type(error).__name__)
             return False
         if not worked:
             self._recoveries[number] = self._recoveries.pop(number)
         return worked
+
+    def _tell_recovered(self, partition: Partition) -> None:
+        cause, begun = self._begun[partition.number]
+        log.info(
+            "partition %d is live at %d, recovered (%s) in %.1f s from %d on",
+            partition.number, partition.committed, cause,
+            self.parts.clock() - begun, partition.replay_from,
+        )  # fmt: skip
+
+    def _stop_partition(self, partition: Partition, why: str) -> None:
+        """It stays ours and stands still: no other worker could do better."""
+        log.error("%s", why)
+        self._forget(partition)
+        partition.damage = why
+        partition.move(Phase.STOPPED)
 
     def _restore_board(self, partition: Partition) -> None:
         """Show readers what memory knows, without waiting for the next ticks."""
@@ -269,7 +310,8 @@ class Worker:
         now, live = self.parts.clock(), self.parts.engine.slots
         if now >= self._ends_due:  # asks the broker
             self._ends_due = now + ENDS_INTERVAL_S
-            self._ends = {n: self.parts.log.bounds(n)[1] for n in self.partitions}
+            with suppress(LogUnavailable):
+                self._ends = {n: self.parts.log.bounds(n)[1] for n in self.partitions}
         self.views = tuple(
             PartitionView(
                 partition=p.number,
@@ -280,6 +322,7 @@ class Worker:
                 instruments=len(p.index)
                 + sum(name not in p.index for name in live.of_partition(p.number)),
                 replay_done=p.replay_done if p.phase is Phase.RECOVERING else 1.0,
+                damage=p.damage,
             )
             for p in self.partitions.values()
         )
@@ -287,6 +330,9 @@ class Worker:
 
     def _set_gauges(self) -> None:
         m, slots, residence = self.parts.metrics, self.parts.engine.slots, self.parts.residence
+        for phase in (Phase.RECOVERING, Phase.LIVE, Phase.STOPPED):
+            count = sum(view.phase == phase.value for view in self.views)
+            m.partitions.labels(phase.value).set(count)
         m.capacity.set(self.parts.engine.kept)
         m.used.set(slots.used)
         m.free.set(max(0, self.parts.engine.kept - slots.used))

@@ -12,12 +12,12 @@ from kafka.admin import KafkaAdminClient
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from slotcast.bootstrap import build_worker
-from slotcast.damage import RecoveryImpossible
+from slotcast.damage import StoppedByPolicy
 from slotcast.log.kafka import KafkaLog
 from slotcast.log.kafka_takeover import owner_of, transactional_id
 from slotcast.log.port import CommitFailed, Committed, Forecasts, NotYet, OffsetsLost, Outbox
 from slotcast.metrics import Metrics
-from slotcast.partition import CommitNote
+from slotcast.partition import CommitNote, Phase
 from slotcast.settings import KafkaSettings, Settings
 from slotcast.store.memory import MemoryStore
 from tests.contract.asking import committed
@@ -238,6 +238,9 @@ def run_to_failure(log: KafkaLog, settings: KafkaSettings) -> None:
     worker = build_worker(Settings(kafka=settings), log, MemoryStore(), Metrics())
     for _ in range(100):
         worker.turn()
+        for partition in worker.partitions.values():
+            if partition.phase is Phase.STOPPED:
+                raise StoppedByPolicy(partition.damage)
 
 
 def test_expired_offsets_stop_the_worker_with_the_command_that_restores_them(
@@ -289,7 +292,7 @@ def test_a_tick_topic_made_anew_stops_the_worker(
         run_to_failure(join(), settings)
 
 
-def test_an_offset_beyond_the_end_stops_the_worker(
+def test_an_offset_beyond_the_end_stops_its_partition(
     join: Callable[..., KafkaLog], settings: KafkaSettings
 ) -> None:
     topics = KafkaTopics(settings)
@@ -301,5 +304,5 @@ def test_an_offset_beyond_the_end_stops_the_worker(
     with KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers) as admin:
         admin.alter_group_offsets(settings.group, {tp: OffsetAndMetadata(100, "", -1)})
 
-    with pytest.raises(RecoveryImpossible, match="committed offset 100 was moved by hand"):
+    with pytest.raises(StoppedByPolicy, match="committed offset 100 was moved by hand"):
         run_to_failure(join(), settings)

@@ -73,6 +73,8 @@ def exposed() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.rejects.labels(reason="not-json").inc()
     metrics.recoveries.labels(cause="start").inc()
+    metrics.decisions.labels(policy="cold", cause="retention").inc()
+    metrics.partitions.labels(phase="live").set(1)
     metrics.lag.labels(partition="0").set(0)
     metrics.snapshot_age.labels(partition="0").set(0)
     metrics.coverage.labels(level="0.9").set(0.9)

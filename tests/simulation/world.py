@@ -13,8 +13,10 @@ from typing import Any
 
 from slotcast.bootstrap import build_worker
 from slotcast.controls import encode_control
+from slotcast.damage import StoppedByPolicy
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
+from slotcast.partition import Phase
 from slotcast.settings import Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
@@ -144,9 +146,15 @@ class World:
 
 
 def drain(worker: Worker, world: World, most_turns: int = 3_000) -> None:
-    """Turn until every record is committed and every partition is live."""
+    """Turn until every record is committed and every partition is live.
+
+    Raises `StoppedByPolicy` when one has stopped: it will not get there.
+    """
     for _ in range(most_turns):
         worker.turn()
+        for partition in worker.partitions.values():
+            if partition.phase is Phase.STOPPED:
+                raise StoppedByPolicy(partition.damage)
         if is_drained(world) and not any(
             p.phase.value == "recovering" for p in worker.partitions.values()
         ):

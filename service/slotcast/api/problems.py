@@ -96,6 +96,7 @@ class Problem(BaseModel):
     errors: list[InvalidPart] | None = Field(None, description="Only `invalid`: every fault.")
     ready: bool | None = Field(None, description="Only `not-ready`: false.")
     reasons: list[str] | None = Field(None, description="Only `not-ready`: every reason.")
+    notes: list[str] | None = Field(None, description="Only `not-ready`: what else to know.")
     worker: str | None = Field(None, description="Only `unknown-instrument`: who answered.")
     partitions: list[int] | None = Field(
         None, description="Only `unknown-instrument`: the partitions that were looked at."

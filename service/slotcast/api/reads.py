@@ -58,7 +58,8 @@ async def ready(readings: Source) -> Response:
         return records.answer(records.Ready.model_validate(readiness))
     reasons = list(readiness.reasons)
     detail = "; ".join(reasons) or "not ready, no reason given"
-    raise Refused(problems.NOT_READY, detail, {"Retry-After": "5"}, ready=False, reasons=reasons)
+    body = {"ready": False, "reasons": reasons, "notes": list(readiness.notes)}
+    raise Refused(problems.NOT_READY, detail, {"Retry-After": "5"}, **body)
 
 
 @router.get(

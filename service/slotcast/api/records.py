@@ -86,12 +86,17 @@ class Partition(Record):
     """One partition that the worker owns."""
 
     partition: int
-    phase: str = Field(description="Where its lifecycle is; `live` when it forecasts.")
+    phase: str = Field(
+        description="`recovering`, `live` when it forecasts, `stopped` when `damage` says why."
+    )
     committed: int = Field(description="Committed offset.")
     end: int = Field(description="End of the log.")
     watermark: int = Field(description="Offset up to which the snapshot is complete.")
     instruments: int
     replay_done: float = Field(description="Share of the silent replay that is done, 0 to 1.")
+    damage: str = Field(
+        description="Why it could not be recovered exactly, and what was decided; else empty."
+    )
 
 
 class Summary(Record):
@@ -139,6 +144,7 @@ class Ready(Record):
 
     ready: bool
     reasons: list[str] = Field(description="Why not; empty when ready.")
+    notes: list[str] = Field(description="What should be known all the same.")
 
 
 class Event(Record):
