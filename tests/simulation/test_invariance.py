@@ -50,6 +50,25 @@ def test_restarts_do_not_show(seed: int, stops: list[int]) -> None:
     assert world.published == expected
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    jumps_s=st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=20),
+)
+def test_a_clock_that_jumps_does_not_show(seed: int, jumps_s: list[float]) -> None:
+    events, expected = reference(seed, 150)
+    world = World(events)
+    worker = world.worker(slots=3, max_poll_ticks=5)
+
+    for jump_s in jumps_s:
+        world.clock.now += jump_s
+        worker.turn()
+    world.clock.now = 0.0
+    world.run(slots=3, max_poll_ticks=5)
+
+    assert world.published == expected
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), turns=st.integers(1, 60))
 def test_a_clean_stop_leaves_nothing_to_replay(seed: int, turns: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from slotcast.bootstrap import build_worker
 from slotcast.log.memory import MemoryLog
-from slotcast.log.port import Committed, NotYet, Outbox
+from slotcast.log.port import CommitFailed, Committed, LogUnavailable, NotYet, Outbox
 from slotcast.metrics import Metrics
 from slotcast.settings import Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
@@ -75,3 +75,39 @@ def test_a_partition_that_waits_holds_nobody_up(caplog: pytest.LogCaptureFixture
     log.rebalancing = False
     drain(worker, world)
     assert world.published == expected.published
+
+
+class Away:
+    """Calls of the log with numbers in this range get no answer, before or after they took effect.
+
+    A poll without an answer is an empty one, and a publish is a failed one, in every adapter.
+    """
+
+    def __init__(self, first: int, length: int, *, after: bool) -> None:
+        self.span, self.after, self.calls = range(first, first + length), after, 0
+
+    def __call__(self, call: Any, *args: Any) -> Any:
+        if call.__name__ not in ("committed", "bounds", "read", "publish", "go"):
+            return call(*args)
+        self.calls += 1
+        if self.calls not in self.span:
+            return call(*args)
+        if self.after:
+            call(*args)
+        if call.__name__ == "publish":
+            raise CommitFailed("no answer")
+        raise LogUnavailable("no answer")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("length", [1, 5])
+def test_a_log_that_does_not_answer_is_asked_again(length: int, after: bool) -> None:
+    events = random_events(5, 60, partitions=2)
+    expected = World(events, 2)
+    expected.run(max_poll_ticks=9)
+
+    for first in range(1, 40):
+        world = World(events, 2)
+        world.run(max_poll_ticks=9, fuse=Away(first, length, after=after))
+
+        assert world.published == expected.published, f"no answer from call {first} on"

@@ -80,7 +80,7 @@ class Fused:
         return lambda *args: self._fuse(found, *args)
 
 
-LOG_CALLS = ("poll", "committed", "read", "publish", "go", "hold")
+LOG_CALLS = ("poll", "committed", "bounds", "read", "publish", "go", "hold")
 STORE_CALLS = ("header", "index", "rows", "claim", "write", "clear")
 
 

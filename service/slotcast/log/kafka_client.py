@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka.errors import (
+    BrokerResponseError,
     FencedInstanceIdError,
     KafkaConfigurationError,
     KafkaError,
     LogTruncationError,
     OffsetOutOfRangeError,
     ProducerFencedError,
+    RetriableError,
 )
 
-from slotcast.log.port import LogError, OffsetOutOfRange
+from slotcast.log.port import LogError, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
 CONTROL_HEADER = "slotcast-control"
@@ -60,7 +62,8 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
     except KafkaConfigurationError as error:
         raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error
     except (KafkaError, OSError) as error:
-        raise LogError(
+        refused = isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
+        raise (LogError if refused else LogUnavailable)(
             f"cannot {doing} at {settings.bootstrap_servers}: {error}; is the broker running, and"
             " is kafka.bootstrap_servers right?"
         ) from error

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from slotcast.log.kafka_client import ANSWER_TIMEOUT_MS, connection, kafka_errors
 from slotcast.log.kafka_records import batch_of
-from slotcast.log.port import Batch, LogError, OffsetOutOfRange
+from slotcast.log.port import Batch, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
 READ_TICKS = 2_000
@@ -82,7 +82,7 @@ class Reader:
             if position > before:
                 heard = time.monotonic()
             elif time.monotonic() - heard > ANSWER_TIMEOUT_MS / 1_000:
-                raise LogError(
+                raise LogUnavailable(
                     f"{tp.topic}-{tp.partition} gave nothing at {position} for"
                     f" {ANSWER_TIMEOUT_MS} ms, though it goes on to {stop}: try again"
                 )

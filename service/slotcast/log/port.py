@@ -26,6 +26,10 @@ class LogError(Exception):
     """The log could not do what was asked; the message names the topic and the way out."""
 
 
+class LogUnavailable(LogError):
+    """The log does not answer, or not in time; try again later."""
+
+
 class CommitFailed(LogError):
     """A publish failed or its outcome is unknown: forget the partitions and recover them."""
 
