@@ -25,7 +25,6 @@ from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
 from slotcast.homes import Homes
-from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
@@ -83,7 +82,7 @@ def build_worker(
     """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
     bundle, identity = load_bundle(settings), numerics()
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
-    residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
+    residence, parser = Residence(engine, store), TickParser(bundle.schema)
     recovery = Recovery(
         log=log,
         store=store,
