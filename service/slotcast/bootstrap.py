@@ -36,6 +36,7 @@ from slotcast.run_settings import keep_schema
 from slotcast.settings import Settings
 from slotcast.snapshots import Snapshots
 from slotcast.store.port import Store, StoreError
+from slotcast.store.resting import RestingStore
 from slotcast.store.sqlite import SqliteStore
 from slotcast.ticks import TickParser
 from slotcast.worker import Parts, Worker
@@ -81,6 +82,7 @@ def build_worker(
 ) -> Worker:
     """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
     bundle, identity = load_bundle(settings), numerics()
+    store = RestingStore(store, clock)
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
     residence, parser = Residence(engine, store), TickParser(bundle.schema)
     recovery = Recovery(

@@ -32,6 +32,7 @@ from slotcast.settings import WorkerSettings
 from slotcast.snapshot import SnapshotDamaged
 from slotcast.snapshots import Snapshots
 from slotcast.store.port import StoreError, StoreFenced
+from slotcast.store.resting import StoreResting
 from slotcast.ticks import REASONS
 from slotcast.views import PartitionView
 
@@ -95,6 +96,8 @@ class Worker:
         self._view_due = self._ends_due = self._committed_at = 0.0
         self._ends: dict[int, int] = {}
         self._paged = (0, 0)
+        self._snapshot_at = -1
+        """The partition that had its slice of snapshot last."""
         self.views: tuple[PartitionView, ...] = ()
         self.failure: Exception | None = None
         self.counts = {"ticks": 0, "forecasts": 0, "rejects": 0, "repeats": 0, "resets": 0}
@@ -270,25 +273,36 @@ class Worker:
     def _maintain(self, *, idle: bool) -> None:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""
         parts = self.parts
-        for number, partition in self.partitions.items():
-            if partition.phase is not Phase.LIVE:
-                continue
-            try:
-                parts.snapshots.advance(partition)
-            except StoreFenced as error:
-                log.warning("partition %d is recovered: %s", number, error)
-                self._begin_recovery(number, "StoreFenced")
+        self._advance_snapshots()
         try:
             parts.board.paged_out(parts.residence.page_out(self.partitions))
         except StoreFenced as error:
             log.warning("all partitions are recovered: %s", error)
             for number in self.partitions:
                 self._begin_recovery(number, "StoreFenced")
+        except StoreResting:
+            pass  # it was said when the store failed
         except StoreError as error:
             log.warning("nothing is paged out: %s", error)
         if idle or parts.clock() >= self._view_due:
             self._view_due = parts.clock() + VIEW_INTERVAL_S
             self._view_partitions()
+
+    def _advance_snapshots(self) -> None:
+        """A slice for every live partition; a slow store ends the turn's share of it."""
+        begun = self.parts.clock()
+        later = [n for n in self.partitions if n > self._snapshot_at]
+        for number in later + [n for n in self.partitions if n <= self._snapshot_at]:
+            partition, self._snapshot_at = self.partitions[number], number
+            if partition.phase is not Phase.LIVE:
+                continue
+            try:
+                self.parts.snapshots.advance(partition)
+            except StoreFenced as error:
+                log.warning("partition %d is recovered: %s", number, error)
+                self._begin_recovery(number, "StoreFenced")
+            if self.parts.clock() - begun > RECOVERY_SLICE_S:
+                return
 
     def _complete_snapshots(self) -> None:
         for partition in self.partitions.values():

@@ -96,7 +96,7 @@ def test_what_is_exported_at_any_time_proves_the_rest(seed: int, turns: int, slo
 def test_rows_may_be_ahead_of_the_watermark() -> None:
     ahead = 0
     for turns in range(8, 40):
-        world, worker = part_way(turns, slots=1)
+        world, worker = part_way(turns, slots=1, snapshot_interval_s=1.0)
         snapshot = exported(world.store)
         rows = dict(snapshot.rows(0))
         applied = [view(decode_row(n, r, LAYOUT)).counts[0, APPLIED] for n, r in rows.items()]
