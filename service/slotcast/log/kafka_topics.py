@@ -34,6 +34,7 @@ def ensure_topics(settings: KafkaSettings) -> LogName:
                 found = _partitions(admin, settings)
             _check_partitions(settings, found)
             _check_not_compacted(admin, settings.ticks)
+            _say_if_read_only(admin, settings.ticks)
             return LogName(settings.ticks, topic_id(admin, settings.ticks), settings.group)
         finally:
             admin.close()
@@ -102,4 +103,14 @@ def _check_not_compacted(admin: Any, ticks: str) -> None:
         raise LogError(
             f"topic {ticks} is compacted (cleanup.policy={policy}), which deletes ticks: set its"
             " cleanup.policy to delete, or name another topic"
+        )
+
+
+def _say_if_read_only(admin: Any, ticks: str) -> None:
+    """Resets are records of the tick topic; everything else works without the right to write."""
+    (described,) = admin.describe_topics([ticks])
+    allowed = described.get("authorized_operations")  # None from brokers that do not tell
+    if allowed is not None and not {"WRITE", "ALL"} & set(allowed):
+        log.warning(
+            "may not write to topic %s: resets will be refused (403) until this user may", ticks
         )
