@@ -14,8 +14,9 @@ from slotcast_models.compiled import compiled
 from slotcast_models.memory import APPLIED, NEVER, SEQUENCE, TIME, Memory
 from slotcast_models.seasons import Seasons
 
-TICK, RESET, FREE = range(3)
-"""Kinds of column entries: a tick, an instrument's reset, a step of a free run (learns nothing)."""
+TICK, RESET, FREE, IMPORT = range(4)
+"""Kinds of column entries: a tick, an instrument's reset, a step of a free run (learns nothing), an
+import. Imports are no business of the compiled loops: see imports.py."""
 
 VALID, LATE, REPEAT, APPLIED_BEFORE = range(4)
 """Verdicts of `judge`."""

@@ -19,7 +19,7 @@ from slotcast.partition import Partition
 from slotcast.sheet import Sheet
 from slotcast.views import InstrumentView
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import RESET
+from slotcast_models.columns import IMPORT, RESET
 from slotcast_models.predictor import Predictor
 
 SETTLED_TICKS = 100
@@ -50,6 +50,8 @@ class Board:
             for stepped in cycle.stepped:
                 if stepped.resets or stepped.parsed.reset_all:
                     self._hide_reset(stepped)
+                if stepped.imports:
+                    self._show_imported(stepped, engine)
                 if len(stepped.ticked):
                     self._update_partition(stepped, engine)
             self._as_of.update((p, at.offset) for p, at in cycle.outbox.offsets.items())
@@ -62,6 +64,18 @@ class Board:
         for place, slot in zip(at.tolist(), slots.tolist(), strict=True):
             self._slot[place] = slot
         self._sheet.write_ticks(at, stepped, last, previous, slots, engine)
+        self._sheet.columns["version"][at] = self._version
+
+    def _show_imported(self, stepped: Stepped, engine: Engine) -> None:
+        """Whoever got another memory is shown as that stands, before it ticks again."""
+        parsed = stepped.parsed
+        imports = np.flatnonzero(parsed.kind == IMPORT).tolist()
+        slots = {parsed.names[i]: int(stepped.slot[i]) for i in imports}
+        partition = parsed.batch.partition
+        at = np.array([self._entry(partition, name) for name in slots], np.int64)
+        for place, slot in zip(at.tolist(), slots.values(), strict=True):
+            self._slot[place] = slot
+        self._sheet.write_rows(at, engine.rows[list(slots.values())], engine.predictor)
         self._sheet.columns["version"][at] = self._version
 
     def _hide_reset(self, stepped: Stepped) -> None:

@@ -25,6 +25,7 @@ from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
 from slotcast.homes import Homes
+from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError
 from slotcast.log.sqlite import SqliteLog
@@ -84,7 +85,7 @@ def build_worker(
     bundle, identity = load_bundle(settings), numerics()
     store = RestingStore(store, clock)
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
-    residence, parser = Residence(engine, store), TickParser(bundle.schema)
+    residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
     recovery = Recovery(
         log=log,
         store=store,

@@ -6,16 +6,18 @@ are admitted from bytes and released to bytes unchanged, and every tick of a pol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast.imports import Imported
 from slotcast.slots import Slots
 from slotcast.ticks import Parsed, Reject, with_resets
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import (
+    IMPORT,
     LATE,
     REPEAT,
     RESET,
@@ -25,6 +27,7 @@ from slotcast_models.columns import (
     Published,
     chosen,
 )
+from slotcast_models.imports import import_row
 from slotcast_models.memory import SHARE
 from slotcast_models.predictor import Predictor
 
@@ -44,6 +47,7 @@ class Stepped:
     late: list[Reject]
     repeats: int
     resets: int
+    imports: int
     share: int
 
 
@@ -102,7 +106,16 @@ class Engine:
         verdicts = np.zeros(len(slot), np.int8)
         published = self.predictor.allocate_published(len(slot))
         before = [self._shares(s) for s in slots]
-        self.predictor.advance(self.memory, columns, verdicts, published)
+        imports = self._imports_of(expanded)
+        for part in _between(imports, len(slot)):
+            if part.start < part.stop:
+                here = Columns._make(column[part] for column in columns)
+                self.predictor.advance(self.memory, here, verdicts[part], chosen(published, part))
+            if (imported := imports.get(part.stop)) is not None:
+                verdicts[part.stop] = import_row(
+                    self.rows, int(slot[part.stop]), imported.row, int(columns.offset[part.stop]),
+                    imported.digest,
+                )  # fmt: skip
         touched = slot[verdicts == VALID]
         self.dirty[touched] = True
         self.slots.touch(touched)
@@ -113,6 +126,16 @@ class Engine:
         here = self.slots.of_partition(parsed.batch.partition)
         resets = [(offset, name) for offset in parsed.reset_all for name in here]
         return with_resets(parsed, resets) if resets else parsed
+
+    def _imports_of(self, polled: Sequence[Parsed]) -> dict[int, Imported]:
+        """Imports by their place among the columns of all partitions, in order."""
+        found, start = dict[int, Imported](), 0
+        for parsed in polled:
+            if parsed.imports:
+                for i in np.flatnonzero(parsed.kind == IMPORT).tolist():
+                    found[start + i] = parsed.imports[int(parsed.offset[i])]
+            start += len(parsed.names)
+        return found
 
     def _slots_of(self, parsed: Parsed) -> NDArray[np.int64]:
         here = self.slots.of_partition(parsed.batch.partition)
@@ -146,7 +169,16 @@ class Engine:
                     ],
                     repeats=int((verdict == REPEAT).sum()),
                     resets=int(((verdict == VALID) & (kind == RESET)).sum()),
+                    imports=int(((verdict == VALID) & (kind == IMPORT)).sum()),
                     share=(self._shares(slot) - share) % 2**64,
                 )
             )
         return stepped
+
+
+def _between(places: Collection[int], end: int) -> Iterator[slice]:
+    """The stretches before each of these places, and after the last one, up to `end`."""
+    start = 0
+    for place in [*places, end]:
+        yield slice(start, place)
+        start = place + 1

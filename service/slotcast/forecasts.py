@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast.ticks import external_times
+from slotcast.times import external_times
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, chosen
 

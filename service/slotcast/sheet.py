@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.engine import Engine, Stepped
-from slotcast.ticks import external_times
+from slotcast.times import external_times
 from slotcast.views import InstrumentView, TargetView
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, chosen

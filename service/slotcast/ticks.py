@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.controls import decode_control
+from slotcast.imports import Imported, ImportReader, ImportRefused
 from slotcast.log.port import Batch
-from slotcast_models.columns import RESET, TICK
+from slotcast.times import NANOSECONDS, iso_ns, number_ns
+from slotcast_models.columns import IMPORT, RESET, TICK
 from slotcast_models.memory import NEVER
 from slotcast_models.schema import TickSchema
 
 MAX_NAME_BYTES = 256
-NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ REASONS = {
     "far_future": "the time is further ahead of the record's timestamp than max_ahead_ms",
     "late": "the time is before the instrument's last tick",
     "bad_control": "the control record cannot be read",
+    "bad_import": "the imported memory is damaged, or of another bundle or layout",
 }
 
 
@@ -60,7 +61,8 @@ class Parsed:
     """The valid entries of one batch in offset order, as columns, and the rejects beside them.
 
     `names`, `kind`, ... have one entry per valid tick or reset; `place` is a tick's index in
-    `batch`, -1 for a reset. `reset_all` are the offsets of reset-all control records.
+    `batch`, -1 for a reset or an import. `reset_all` are the offsets of reset-all control records,
+    `imports` the rows of imports by their offset.
     """
 
     batch: Batch
@@ -73,13 +75,14 @@ class Parsed:
     value: NDArray[np.float64]
     rejects: list[Reject] = field(default_factory=list)
     reset_all: list[int] = field(default_factory=list)
+    imports: dict[int, Imported] = field(default_factory=dict)
 
 
 class TickParser:
-    """Parser for one schema."""
+    """Parser for one schema. Without a reader of imports, an import is a reset."""
 
-    def __init__(self, schema: TickSchema) -> None:
-        self.schema = schema
+    def __init__(self, schema: TickSchema, importer: ImportReader | None = None) -> None:
+        self.schema, self._importer = schema, importer
         self._quantities = [f"q{i}" for i in range(len(schema.quantities))]
         self._decode = msgspec.json.Decoder(self._record_type()).decode
         self._gt = [(i, q.gt) for i, q in enumerate(schema.quantities) if q.gt is not None]
@@ -107,8 +110,8 @@ class TickParser:
     def parse(self, batch: Batch) -> Parsed:
         """Columns and rejects of one batch. Raises `UnknownControl` only."""
         rejects: list[Reject] = []
-        reset_all: list[int] = []
-        ticks, resets = self._sort_records(batch, rejects, reset_all)
+        changes = _Changes([], [], {}, [])
+        ticks = self._sort_records(batch, rejects, changes)
         records, ticks = self._decode_all(batch, ticks, rejects)
         names, good = self._names(batch, ticks, records, rejects)
         if len(good) < len(records):
@@ -132,30 +135,27 @@ class TickParser:
             offset=batch.offsets[place],
             value=value,
             rejects=rejects,
-            reset_all=reset_all,
+            reset_all=changes.reset_all,
+            imports=changes.rows,
         )
-        return with_resets(parsed, resets) if resets else parsed
+        if changes.resets:
+            parsed = with_resets(parsed, changes.resets)
+        return with_resets(parsed, changes.imports, IMPORT) if changes.imports else parsed
 
-    def _sort_records(
-        self, batch: Batch, rejects: list[Reject], reset_all: list[int]
-    ) -> tuple[list[int], list[tuple[int, str]]]:
-        """Places of the tick candidates, and (offset, instrument) of the tombstones."""
+    def _sort_records(self, batch: Batch, rejects: list[Reject], changes: _Changes) -> list[int]:
+        """Places of the tick candidates; tombstones and control records go to `changes`."""
         values, longest = batch.values, self.schema.max_value_bytes
         if batch.controls is None and all(v and len(v) <= longest and v.isascii() for v in values):
-            return list(range(len(batch))), []
+            return list(range(len(batch)))
         ticks: list[int] = []
-        resets: list[tuple[int, str]] = []
         controls = batch.controls or [None] * len(batch)
         for i, (value, control) in enumerate(zip(values, controls, strict=True)):
             if control is not None:
-                if decode_control(control) is None:
-                    rejects.append(Reject(i, "bad_control", "the header is not a control record"))
-                else:
-                    reset_all.append(int(batch.offsets[i]))
+                self._take_control(batch, i, control, rejects, changes)
             elif value is None:
                 name = _name_of_key(batch.keys[i])
                 if name:
-                    resets.append((int(batch.offsets[i]), name))
+                    changes.resets.append((int(batch.offsets[i]), name))
                 else:
                     rejects.append(Reject(i, "no_instrument", "a tombstone needs its key"))
             elif not value:
@@ -167,7 +167,25 @@ class TickParser:
                 rejects.append(Reject(i, "not_utf8", "the value is not UTF-8"))
             else:
                 ticks.append(i)
-        return ticks, resets
+        return ticks
+
+    def _take_control(
+        self, batch: Batch, place: int, control: bytes, rejects: list[Reject], changes: _Changes
+    ) -> None:
+        offset, found = int(batch.offsets[place]), decode_control(control)
+        name = _name_of_key(found.instrument.encode()) if found and found.instrument else None
+        if found is None or bool(found.instrument) != bool(name):
+            rejects.append(Reject(place, "bad_control", "the header is not a control record"))
+        elif name is None:
+            changes.reset_all.append(offset)
+        elif self._importer is None:
+            changes.resets.append((offset, name))
+        else:
+            try:
+                changes.rows[offset] = self._importer.read(batch.values[place])
+                changes.imports.append((offset, name))
+            except ImportRefused as error:
+                rejects.append(Reject(place, "bad_import", str(error)[:200]))
 
     def _decode_all(
         self, batch: Batch, places: list[int], rejects: list[Reject]
@@ -227,7 +245,7 @@ class TickParser:
                 return np.array(times, np.int64) * factor
         out = np.full(len(times), NEVER, np.int64)
         for i, t in enumerate(times):
-            ns = _iso_ns(t) if unit == "iso" else _number_ns(t, NANOSECONDS[unit])
+            ns = iso_ns(t) if unit == "iso" else number_ns(t, NANOSECONDS[unit])
             if ns is None:
                 rejects.append(Reject(int(place[i]), "bad_time", f"{t!r}"[:200]))
             else:
@@ -294,8 +312,17 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def with_resets(parsed: Parsed, resets: Sequence[tuple[int, str]]) -> Parsed:
-    """The same columns with resets, given as (offset, instrument), at their places in the log."""
+class _Changes(NamedTuple):
+    """What changes memory and is no tick: (offset, instrument), and the rows to import."""
+
+    resets: list[tuple[int, str]]
+    imports: list[tuple[int, str]]
+    rows: dict[int, Imported]
+    reset_all: list[int]
+
+
+def with_resets(parsed: Parsed, resets: Sequence[tuple[int, str]], kind: int = RESET) -> Parsed:
+    """The same columns with resets (or imports), as (offset, instrument), at their places."""
     offset = np.concatenate([parsed.offset, np.array([o for o, _ in resets], np.int64)])
     order = np.argsort(offset, kind="stable")
     names = [*parsed.names, *(name for _, name in resets)]
@@ -307,7 +334,7 @@ def with_resets(parsed: Parsed, resets: Sequence[tuple[int, str]]) -> Parsed:
         parsed,
         names=[names[i] for i in order],
         place=merged(parsed.place, -1),
-        kind=merged(parsed.kind, RESET),
+        kind=merged(parsed.kind, kind),
         time_ns=merged(parsed.time_ns, NEVER),
         sequence=merged(parsed.sequence, NEVER),
         offset=offset[order],
@@ -331,46 +358,3 @@ def _explain(value: bytes, error: Exception) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return "not_json", text
     return "not_finite", "NaN and Infinity are not JSON"
-
-
-def _number_ns(time: float, factor: int) -> int | None:
-    """Nanoseconds of a number of units; fractions are kept to the microsecond (or the unit)."""
-    if isinstance(time, int):
-        ns = time * factor
-    elif np.isfinite(time):
-        whole = int(time // 1)
-        ns = whole * factor + round((time - whole) * factor / 1000) * 1000
-    else:
-        return None
-    return ns if abs(ns) < 2**63 else None
-
-
-def _iso_ns(text: str) -> int | None:
-    """Nanoseconds of an ISO 8601 month, date or time; without an offset it is UTC."""
-    try:
-        moment = datetime.fromisoformat(f"{text}-01" if len(text) == 7 else text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    ns = ((delta.days * 86_400 + delta.seconds) * 10**6 + delta.microseconds) * 1000
-    return ns if abs(ns) < 2**63 else None
-
-
-def external_times(time_ns: NDArray[np.int64], unit: str) -> list[int | float | str]:
-    """Times as they stand in forecast records: the input's unit; ISO times in UTC."""
-    if unit == "iso":
-        return [_iso_text(ns) for ns in time_ns.tolist()]
-    factor = NANOSECONDS[unit]
-    whole = time_ns // factor
-    if np.array_equal(whole * factor, time_ns):
-        return whole.tolist()  # type: ignore[no-any-return]
-    return [ns // factor if ns % factor == 0 else ns / factor for ns in time_ns.tolist()]
-
-
-def _iso_text(ns: int) -> str:
-    seconds, rest = divmod(ns, 10**9)
-    text = np.datetime64(seconds, "s").astype(str)
-    fraction = f".{rest // 1000:06d}" if rest else ""
-    return f"{text}{fraction}Z"

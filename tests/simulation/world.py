@@ -176,7 +176,8 @@ def _is_done(world: World, partition: int) -> bool:
 
 def write_event(broker: MemoryBroker, event: tuple[Any, ...]) -> None:
     """("tick", partition, name, ms, price, volume, seq), ("reset", partition, name),
-    ("reset-all", partition), ("raw", partition, key, value) or ("gap", partition)."""
+    ("reset-all", partition), ("import", partition, name, value), ("raw", partition, key, value) or
+    ("gap", partition)."""
     kind, partition, *rest = event
     stamp = START_MS + broker.end[partition] * 1_000
     if kind == "tick":
@@ -189,6 +190,8 @@ def write_event(broker: MemoryBroker, event: tuple[Any, ...]) -> None:
         broker.feed(partition, rest[0].encode(), None, stamp)
     elif kind == "reset-all":
         broker.feed(partition, None, b"", stamp, encode_control("reset-all"))
+    elif kind == "import":
+        broker.feed(partition, None, rest[1], stamp, encode_control("import", rest[0]))
     elif kind == "raw":
         broker.feed(partition, rest[0], rest[1], stamp)
     else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
+from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Batch
 from slotcast.partition import CommitNote
@@ -61,7 +62,7 @@ class Deriver:
         self._history, self._bundle, self._advanced = history, bundle, advanced
         self._numerics = numerics
         self._encoder = ForecastEncoder(bundle, numerics)
-        self._parser = TickParser(bundle.schema)
+        self._parser = TickParser(bundle.schema, ImportReader(bundle))
         self._starts = Starts(bundle, snapshot, history.name)
 
     def derive(self, partition: int, offset: int) -> Derivation:
@@ -136,7 +137,8 @@ class Deriver:
             if len(parsed.place) and parsed.place[0] >= 0:
                 return parsed.names[0].encode()
             rejects = [f"dead letter, {r.reason}: {r.detail}" for r in parsed.rejects]
-            found.why = rejects[0] if rejects else "a reset"
+            change = "an import" if parsed.imports else "a reset"
+            found.why = rejects[0] if rejects else change
             return None
         found.why = "no record is there"
         return None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.engine import Engine, Stepped
+from slotcast.imports import ImportReader
 from slotcast.log.port import Batch
 from slotcast.residence import void_row
 from slotcast.ticks import TickParser
@@ -27,7 +28,8 @@ class Recomputation:
     """One memory. `fingerprint` is that of the memory so far."""
 
     def __init__(self, bundle: Bundle, partition: int) -> None:
-        self._parser, self._partition = TickParser(bundle.schema), partition
+        self._parser = TickParser(bundle.schema, ImportReader(bundle))
+        self._partition = partition
         self._engine = Engine(bundle, FIRST_SLOTS, 0)
         self.fingerprint = 0
 
