@@ -61,6 +61,7 @@ class Metrics:
             "slotcast_repeats", "Ticks dropped since their sequence number was seen.", registry=r
         )
         self.resets = Counter("slotcast_resets", "Instrument resets applied.", registry=r)
+        self.imports = Counter("slotcast_imports", "Imports of memory applied.", registry=r)
         self.commits = Counter("slotcast_commits", "Commits that succeeded.", registry=r)
         self.commit_failures = Counter(
             "slotcast_commit_failures", "Commits that failed.", registry=r

@@ -372,6 +372,7 @@ class Worker:
             m.ticks.inc(len(stepped.ticked))
             m.repeats.inc(stepped.repeats)
             m.resets.inc(stepped.resets)
+            m.imports.inc(stepped.imports)
         for forecasts in cycle.outbox.forecasts:
             counts["forecasts"] += len(forecasts.values)
             m.forecasts.inc(len(forecasts.values))
