@@ -15,7 +15,7 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo up down test faults check style types arrows format servers lock upgrade clean
+.PHONY: help demo up down test faults soak check style types arrows format servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (A
 
 faults: $(DEV)/.ready servers  ## every named fault under load, with a table (ARGS="-k redis" to choose)
 	@$(DEV)/bin/python -m pytest tests/faults -m "" $(ARGS)
+
+soak: $(DEV)/.ready servers  ## a worker under load for MINUTES=10, and the slope of its memory
+	@MINUTES=$(or $(MINUTES),10) $(DEV)/bin/python -m pytest tests/faults/test_soak.py -m "" $(ARGS)
 
 up:  ## the whole stack in containers: broker, store, worker, producer, metrics, dashboards
 	@docker compose up --detach --build --wait
@@ -53,7 +56,7 @@ format: $(DEV)/.ready  ## put the code into its canonical form
 
 bench-%: $(DEV)/.ready  ## one benchmark: benchmarks/NAME.py prints a table and writes build/bench/NAME.json
 	@mkdir -p build/bench
-	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
+	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 # A peer that cannot be installed here is a line of the table, not an error.
 bench-peers: $(DEV)/.ready servers  ## slotcast beside Bytewax, Quix Streams, Kafka Streams and plain Keras
