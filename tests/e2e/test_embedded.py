@@ -13,6 +13,7 @@ import pytest
 
 from slotcast.log.sqlite import SqliteLog
 from slotcast.run_settings import market_settings
+from slotcast.store.sqlite import SqliteStore
 from tests.contract.kafka_topics import Record
 from tests.e2e.running import reference
 
@@ -75,6 +76,27 @@ def test_a_second_worker_on_the_same_data_is_refused(tmp_path: Path) -> None:
     first.close()
     assert second.returncode == 1
     assert "slotcast.db" in second.stdout + second.stderr
+
+
+def test_a_log_that_is_too_short_ends_the_run_with_the_way_out(tmp_path: Path) -> None:
+    options = ("--rate", "0", "--port", "0", "--data", str(tmp_path))
+    assert run("demo", "--ticks", "1500", *options).returncode == 0
+    store, log = (
+        SqliteStore(tmp_path / "slotcast.db"),
+        SqliteLog(tmp_path / "slotcast.db", 1, False),
+    )
+    store.clear(0)
+    while log.trim(0, 1_000, 0, 0):
+        pass
+    store.close()
+    log.close()
+
+    second = run("demo", "--ticks", "10", *options)
+
+    assert second.returncode == 1, second.stdout
+    told = " ".join(second.stdout.split())
+    assert "partition 0: replay must begin at 0, but the log begins at 1000" in told
+    assert "set worker.on_damage = cold or warm-up" in told
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
