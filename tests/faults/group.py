@@ -117,12 +117,12 @@ class Group:
         """The longest silence of any of these within these times."""
         return max(self.watcher.longest_gap_s(p, begin_s, end_s) for p in partitions)
 
-    def check(self, expected: MemoryBroker | None = None) -> None:
+    def check(self, expected: MemoryBroker | None = None, *, proved: bool = True) -> None:
         """End the flow and let the oracle judge."""
         assert self.feeder is not None
         self.feeder.stop()
         try:
-            judge(self._fault, self.workers[0], self.watcher, expected)
+            judge(self._fault, self.workers[0], self.watcher, expected, proved=proved)
         except AssertionError as error:
             error.add_note(self.logs())
             raise
