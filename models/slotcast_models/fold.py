@@ -217,10 +217,9 @@ def take_quantity(
         if broken:
             memory.counts[slot, BREAKS] += 1
         push_change(memory, slot, q, change, gap or broken)
-    if kind == TICK:
-        if known:
-            learn_scale(quantity, change, plan.rules)
-        learn_level(quantity, u, first or broken, plan.rules)
+    if kind == TICK and known:
+        learn_scale(quantity, change, plan.rules)
+    learn_level(quantity, u, first or broken, plan.rules)
     quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, HERE
     quantity[CHANGE] = 0.0 if broken else change
 

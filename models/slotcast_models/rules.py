@@ -21,14 +21,14 @@ class FoldRules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale_rate: float = Field(0.002, gt=0, le=1, description="Weight of a change in the scale.")
-    level_rate: float = Field(0.01, gt=0, le=1, description="Weight of a value in the level.")
+    level_rate: float = Field(0.02, gt=0, le=1, description="Weight of a value in the level.")
     error_rate: float = Field(0.02, gt=0, le=1, description="Weight of an error in its scale.")
     break_scales: float = Field(30.0, gt=0, description="A larger change is a level break.")
     gap_medians: float = Field(
         20.0, gt=0, description="A gap is longer than this many median steps."
     )
     forgetting: float = Field(0.9997, gt=0, le=1, description="Readout forgetting per tick.")
-    ridge: float = Field(1.0, gt=0, description="Readout prior precision.")
+    ridge: float = Field(10.0, gt=0, description="Readout prior precision.")
     warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")
     stage_forgetting: float = Field(0.999, gt=0, le=1, description="Second-stage forgetting.")
     stage_prior: float | None = Field(
@@ -37,17 +37,17 @@ class FoldRules(BaseModel):
     stage_ridge: float | None = Field(
         None, gt=0, description="Second-stage prior precision; else by kind."
     )
-    gate_rate: float = Field(0.002, gt=0, le=1, description="Weight of a gain in the gate.")
+    gate_rate: float = Field(0.0002, gt=0, le=1, description="Weight of a gain in the gate.")
     gate_t: float | None = Field(
         None, description="Publish the model above this t value of its gain; else by kind."
     )
     interval_rate: float = Field(0.02, gt=0, description="Step of the quantile trackers.")
     levels: tuple[float, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), description="Interval levels.")
     profile_rate: float = Field(
-        0.05, ge=0, le=1, description="Weight of an error in the interval width of its phase."
+        0.03, ge=0, le=1, description="Weight of an error in the interval width of its phase."
     )
-    lags: int = Field(12, ge=1, description="Own recent changes the readout sees.")
-    siblings: int = Field(3, ge=0, description="Most sibling quantities the readout sees.")
+    lags: int = Field(4, ge=1, description="Own recent changes the readout sees.")
+    siblings: int = Field(12, ge=0, description="Most sibling quantities the readout sees.")
     season_repeats: int = Field(
         2, ge=1, description="Shortest seasons that the readout looks back, one by one."
     )
@@ -88,11 +88,11 @@ class Guard(NamedTuple):
 
 GUARDS = {
     "sensor": Guard(stage_prior=1.0, stage_ridge=10.0, gate_t=-math.inf),
-    "price": Guard(stage_prior=0.0, stage_ridge=30.0, gate_t=2.0),
-    None: Guard(stage_prior=0.0, stage_ridge=30.0, gate_t=2.0),
+    "price": Guard(stage_prior=0.0, stage_ridge=30.0, gate_t=3.5),
+    None: Guard(stage_prior=0.5, stage_ridge=20.0, gate_t=2.0),
 }
 """By the schema's kind. A price has to prove that it is no random walk; a sensor is taken to be
-predictable, and only the second stage holds its model back."""
+predictable, and only the second stage holds its model back. In between stands what is not said."""
 
 
 _ORDER = (

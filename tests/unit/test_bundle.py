@@ -265,13 +265,13 @@ def test_a_name_is_lower_case_words(name: str) -> None:
 
 def test_the_layout_follows_schema_and_rules() -> None:
     assert Bundle.load().bind(PRICE).layout == Layout(
-        net=64, history=32, inputs=3, quantities=1, targets=1, lags=12, features=15, levels=5
+        net=64, history=32, inputs=3, quantities=1, targets=1, lags=4, features=7, levels=5
     )
     assert Bundle.load().bind(MIXED).layout == Layout(
-        net=128, history=32, inputs=6, quantities=3, targets=2, lags=12, features=19, levels=5
+        net=128, history=32, inputs=6, quantities=3, targets=2, lags=4, features=11, levels=5
     )
-    fewer = changed(rules={"siblings": 1, "lags": 4}).bind(MIXED)
-    assert fewer.layout.features == 1 + 4 + 1 + 2 * 1 + 1
+    fewer = changed(rules={"siblings": 1, "lags": 3}).bind(MIXED)
+    assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 1
 
 
 def test_an_unbound_bundle_has_no_layout() -> None:

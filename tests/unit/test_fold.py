@@ -36,6 +36,7 @@ from slotcast_models.memory import (
     VALUE,
     U,
 )
+from slotcast_models.rules import FoldRules
 from slotcast_models.schema import Quantity, TickSchema
 from tests.streams import LEVEL as ANY_LEVEL
 from tests.streams import PRICE, SECOND_NS, Run, columns, eager, predictor, run, same_bits
@@ -158,8 +159,9 @@ def test_a_step_of_a_free_run_teaches_nothing() -> None:
 
     for name in ("weights", "cov", "quantiles", "covered"):
         assert same_bits(told.rows[name], before[name]), name
-    scale = slice(SCALE_SUM, LEVEL + 1)
+    scale = slice(SCALE_SUM, BUSY_WEIGHT + 1)
     assert same_bits(told.memory.quantity[0, 0, scale], before["quantity"][0, 0, scale])
+    assert told.memory.quantity[0, 0, LEVEL] != before["quantity"][0, 0, LEVEL], "it goes along"
     assert told.memory.counts[0, [TICKS, SCORED]].tolist() == [301, 299]
     assert told.memory.quantity[0, 0, CHANGE] != 0.0
 
@@ -336,8 +338,8 @@ def test_nothing_is_learnt_in_the_first_ticks() -> None:
 def test_a_fresh_row_trusts_the_network_and_nothing_else() -> None:
     memory = predictor(ANY_LEVEL).allocate(1)[1]
 
-    assert memory.weights[0, 0].tolist() == [0.0] * 14 + [1.0]
-    np.testing.assert_array_equal(memory.cov[0, 0], np.eye(15))
+    assert memory.weights[0, 0].tolist() == [0.0] * 6 + [1.0]
+    np.testing.assert_array_equal(memory.cov[0, 0], np.eye(7) / FoldRules().ridge)
     assert memory.target[0, 0, ERROR_SCALE] == 0.0
 
 

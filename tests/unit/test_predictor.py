@@ -242,7 +242,7 @@ def test_a_free_run_feeds_its_forecasts_back() -> None:
 
     assert told.published.model[-1, 0]
     assert abs(at - 10.0) > 0.5
-    assert abs(points[-1, 0] - 10.0) < 0.3 * abs(at - 10.0), "it returns to the mean"
+    assert abs(points[-1, 0] - 10.0) < 0.4 * abs(at - 10.0), "it returns to the mean"
 
 
 def test_a_free_run_of_persistence_is_flat_and_widens_with_the_root_of_the_step() -> None:

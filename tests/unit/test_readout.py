@@ -148,7 +148,7 @@ def test_the_second_stage_of_noise_stays_near_nothing() -> None:
 
 
 def test_a_silent_readout_does_not_inflate_the_second_stage() -> None:
-    target, constants = np.zeros(TARGET_FIELDS), rules()
+    target, constants = np.zeros(TARGET_FIELDS), rules(stage_ridge=30.0)
     target[STAGE_P] = 1.0 / 30.0
     for _ in range(50_000):
         learn_stage(target, 0.0, constants)
@@ -217,5 +217,5 @@ def test_the_gate_closes_again_when_the_gain_is_gone() -> None:
     labels = np.concatenate([good, rng.normal(size=3000)])
     candidates = np.concatenate([0.5 * good, 0.5 * rng.normal(size=3000)])
 
-    assert gate_after(labels[:3000], candidates[:3000])[0]
-    assert not gate_after(labels, candidates)[0]
+    assert gate_after(labels[:3000], candidates[:3000], gate_rate=0.002)[0]
+    assert not gate_after(labels, candidates, gate_rate=0.002)[0]
