@@ -31,6 +31,9 @@ class KafkaSettings(Section):
     """`[kafka]`: brokers, topics and the consumer group."""
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Brokers, comma-separated.")
+    client: Literal["kafka-python", "librdkafka"] = Field(
+        "kafka-python", description="Client library; librdkafka is an extra, and faster."
+    )
     group: str = Field("slotcast", description="Consumer group; also names the memory.")
     ticks: str = Field("ticks", description="Input topic, keyed by instrument.")
     forecasts: str = Field("forecasts", description="Output topic, same number of partitions.")

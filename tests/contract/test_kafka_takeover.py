@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.structs import MemberState, OffsetAndMetadata
+from kafka.structs import OffsetAndMetadata
 
 from slotcast.bootstrap import build_worker
 from slotcast.damage import StoppedByPolicy
@@ -22,15 +22,16 @@ from slotcast.settings import KafkaSettings, Settings
 from slotcast.store.memory import MemoryStore
 from tests.contract.asking import committed
 from tests.contract.kafka_topics import KafkaTopics
-from tests.contract.test_kafka_traps import fresh_settings, until, until_owned
+from tests.contract.test_kafka_traps import CLIENTS, fresh_settings, owned, until, until_owned
 from tests.servers import Broker
 
 NOTE = CommitNote(0, 7, "bundle", "numerics")
 
 
-@pytest.fixture
-def settings(kafka: Broker) -> KafkaSettings:
-    return fresh_settings(kafka, session_timeout_ms=1_000, transaction_timeout_ms=60_000)
+@pytest.fixture(params=CLIENTS)
+def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
+    times = {"session_timeout_ms": 1_000, "transaction_timeout_ms": 60_000}
+    return fresh_settings(kafka, client=request.param, **times)
 
 
 @pytest.fixture
@@ -38,8 +39,9 @@ def join(settings: KafkaSettings) -> Iterator[Callable[..., KafkaLog]]:
     """Makes members of the group."""
     members: list[KafkaLog] = []
 
-    def make(instance_id: str | None = None) -> KafkaLog:
-        members.append(KafkaLog(settings.model_copy(update={"instance_id": instance_id})))
+    def make(instance_id: str | None = None, **changes: Any) -> KafkaLog:
+        changes |= {"instance_id": instance_id}
+        members.append(KafkaLog(settings.model_copy(update=changes)))
         return members[-1]
 
     yield make
@@ -59,17 +61,18 @@ def leave_open(log: KafkaLog, *, offset: int | None) -> Any:
     """A forecast sent, perhaps an offset too, and no commit."""
     settings: KafkaSettings = log._settings
     producer: Any = log._publisher._open()
-    producer.begin_transaction()
-    producer.send(settings.forecasts, b"open", partition=0).get(10)
+    producer.begin()
+    producer.send(settings.forecasts, 0, [b"A"], [b"open"], [1])
+    producer.flush()
     if offset is not None:
-        moved = {TopicPartition(settings.ticks, 0): OffsetAndMetadata(offset, "lost", -1)}
-        producer.send_offsets_to_transaction(moved, log._consumer.group_metadata())
+        moved = {0: Committed(offset, "lost")}
+        producer.send_offsets(settings.ticks, moved, log._member.standing().group)
     return producer
 
 
 def die(log: KafkaLog) -> None:
     """Fall silent; the broker learns of it when the session ends, or at once without a name."""
-    log._consumer.close(autocommit=False)
+    log._member.close()
 
 
 def open_ones(settings: KafkaSettings) -> list[str]:
@@ -138,14 +141,14 @@ def test_a_living_owner_is_left_alone(
     until_owned(owner, {0, 1})
     commit(owner, 3)
     other = join()
-    until(lambda: len(other._membership.owned()) == 1, owner, other)
+    until(lambda: len(owned(other)) == 1, owner, other)
     producer = leave_open(owner, offset=9)
 
     for _ in range(3):
         with pytest.raises(NotYet):
             other.committed(0)
 
-    producer.commit_transaction()
+    producer.commit()
     assert committed(other, 0) == Committed(9, "lost")
 
 
@@ -153,7 +156,7 @@ def test_who_is_no_member_may_not_judge(
     join: Callable[..., KafkaLog], settings: KafkaSettings
 ) -> None:
     owner, outsider = join(), join()
-    until(lambda: len(outsider._membership.owned()) == 1, owner, outsider)
+    until(lambda: len(owned(outsider)) == 1, owner, outsider)
     leave_open(owner, offset=None)
     die(outsider)
     die(owner)
@@ -181,7 +184,7 @@ def test_what_a_living_member_left_open_it_ends_when_it_loses_partitions(
     first = join()
     until_owned(first, {0, 1})
     commit(first, 3)
-    monkeypatch.setattr(first._publisher, "_wait", fail)
+    monkeypatch.setattr(first._publisher._open(), "commit", fail)
     with pytest.raises(CommitFailed):
         first.publish(
             Outbox([Forecasts(0, [3], [1], [b"A"], [b"open"])], [], {0: Committed(4, "")})
@@ -189,7 +192,7 @@ def test_what_a_living_member_left_open_it_ends_when_it_loses_partitions(
     assert open_ones(settings) == [first.owner]
 
     second = join()
-    until(lambda: len(second._membership.owned()) == 1, first, second)
+    until(lambda: len(owned(second)) == 1, first, second)
 
     assert open_ones(settings) == []
 
@@ -219,7 +222,7 @@ def test_a_claim_waits_for_the_rebalance_and_forecasts_do_not_commit_in_it(
 ) -> None:
     log = join()
     until_owned(log, {0, 1})
-    log._group = log._group._replace(state=MemberState.REBALANCING)
+    log._standing = log._member.standing()._replace(is_stable=False, is_joining=True)
 
     with pytest.raises(NotYet, match="is rebalancing"):
         commit(log, 1)
@@ -269,8 +272,8 @@ def test_forecasts_that_nobody_could_read_are_none(
 ) -> None:
     log = join()
     until_owned(log, {0, 1})
-    producer = leave_open(log, offset=None)
-    producer.abort_transaction()
+    leave_open(log, offset=None)
+    log._publisher.close()
 
     assert committed(log, 0) is None
 

@@ -1,6 +1,7 @@
-"""What bites in kafka-python 3.0.12 (docs/recovery.md), each as a test of our adapter.
+"""What bites in Kafka clients, each as a test of our log with kafka-python and with librdkafka.
 
-What concerns transactions alone is in test_kafka_transactions.py.
+What concerns transactions alone is in test_kafka_transactions.py, one library alone in
+test_kafka_python.py and test_librdkafka.py.
 """
 
 from __future__ import annotations
@@ -13,17 +14,13 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
-from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
+from kafka.structs import OffsetAndMetadata
 
 from slotcast.log.kafka import KafkaLog
 from slotcast.log.kafka_client import InstanceFenced
 from slotcast.log.kafka_group import Membership
-from slotcast.log.kafka_producer import Appender, Publisher, check_all
 from slotcast.log.kafka_topics import ensure_topics
 from slotcast.log.port import (
-    AppendForbidden,
     CommitFailed,
     Committed,
     Forecasts,
@@ -39,9 +36,18 @@ from tests.servers import Broker, KafkaServer
 PATIENCE_S = 30
 
 
+CLIENTS = ["kafka-python", "librdkafka"]
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> str:
+    """Each client library."""
+    return str(request.param)
+
+
 @pytest.fixture(params=["exactly-once", "at-least-once"])
-def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
-    return fresh_settings(kafka, delivery=request.param)
+def settings(kafka: Broker, request: pytest.FixtureRequest, client: str) -> KafkaSettings:
+    return fresh_settings(kafka, delivery=request.param, client=client)
 
 
 @pytest.fixture
@@ -69,13 +75,17 @@ def fresh_settings(broker: Broker, **changes: Any) -> KafkaSettings:
     )
 
 
+def owned(log: KafkaLog) -> set[int]:
+    return log._member.membership.owned()
+
+
 def until_owned(log: KafkaLog, wanted: set[int], timeout_ms: int = 200) -> tuple[set[int], int]:
     """Poll until exactly these partitions are owned; returns what was lost, and how many polls."""
     lost: set[int] = set()
     polls = 0
     deadline = time.monotonic() + PATIENCE_S
-    while log._membership.owned() != wanted or polls == 0:
-        assert time.monotonic() < deadline, f"owns {log._membership.owned()}, not {wanted}"
+    while owned(log) != wanted or polls == 0:
+        assert time.monotonic() < deadline, f"owns {owned(log)}, not {wanted}"
         lost |= set(log.poll(timeout_ms, 100).lost)
         polls += 1
     return lost, polls
@@ -110,44 +120,19 @@ def outbox(values: list[bytes], offset: int) -> Outbox:
 # 1: a record that fails leaves the rest committable
 
 
-def test_one_refused_record_fails_the_whole_publish(kafka: Broker) -> None:
+def test_one_refused_record_fails_the_whole_publish(kafka: Broker, client: str) -> None:
     forecasts = kafka.fresh_topic(2, "forecasts", max_message_bytes="10000")
-    settings = fresh_settings(kafka, forecasts=forecasts)
+    settings = fresh_settings(kafka, forecasts=forecasts, client=client)
     log = KafkaLog(settings)
     until_owned(log, {0, 1})
 
-    with pytest.raises(CommitFailed, match=r"cannot publish to forecasts|commit a transaction"):
+    with pytest.raises(CommitFailed, match=r"cannot publish to forecasts|a transaction of group-"):
         log.publish(outbox([b"small", b"x" * 50_000, b"small"], 3))
 
     assert committed(log, 0) is None
     log.publish(outbox([b"small"], 3))
     assert committed(log, 0) == Committed(3, "m")
     log.close()
-
-
-class FakeFuture:
-    def __init__(self, exception: Exception | None, is_done: bool = True) -> None:
-        self.exception = exception
-        self.is_done = is_done
-
-    def succeeded(self) -> bool:
-        return self.is_done and self.exception is None
-
-
-def test_every_acknowledgement_counts_wherever_it_stands() -> None:
-    sent = [FakeFuture(None) for _ in range(5)]
-    check_all(sent)
-
-    for place in range(5):
-        failed = [*sent]
-        failed[place] = FakeFuture(KafkaTimeoutError("expired"))
-        with pytest.raises(KafkaTimeoutError):
-            check_all(failed)
-
-
-def test_a_record_without_any_answer_is_not_acknowledged() -> None:
-    with pytest.raises(Exception, match="neither acknowledged nor refused"):
-        check_all([FakeFuture(None), FakeFuture(None, is_done=False)])
 
 
 # 5: a deserializer that raises makes every later poll spin
@@ -158,9 +143,6 @@ def test_records_are_consumed_as_raw_bytes(log: KafkaLog, topics: KafkaTopics) -
     log.go(0, 0)
 
     assert values(log, 2) == [b"\xfe\x80", b"after the poison"]
-    for consumer in (log._consumer, log._reader._consumer):
-        assert consumer.config["key_deserializer"] is None
-        assert consumer.config["value_deserializer"] is None
 
 
 # 8: stable offsets are only asked for by a consumer that reads committed
@@ -189,88 +171,48 @@ def test_a_committed_offset_that_a_transaction_may_move_is_not_told(
     other.close()
 
 
-def test_both_consumers_read_committed(log: KafkaLog) -> None:
-    assert log._consumer.config["isolation_level"] == "read_committed"
-    assert log._reader._consumer.config["isolation_level"] == "read_committed"
-
-
 # 4 and 9: callbacks note and park, and nothing else
 
 
-class FakeConsumer:
-    """Has what a callback may use; anything else raises."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.member = "first"
-
-    def pause(self, tp: Any) -> None:
-        self.calls.append(("pause", tp.partition))
-
-    def seek(self, tp: Any, offset: int) -> None:
-        self.calls.append(("seek", tp.partition, offset))
-
-    def group_metadata(self) -> ConsumerGroupMetadata:
-        return ConsumerGroupMetadata("group", 1, self.member, None, MemberState.STABLE)
-
-
-def tps(*partitions: int) -> list[TopicPartition]:
-    return [TopicPartition("ticks", partition) for partition in partitions]
-
-
-def test_callbacks_only_note_and_park() -> None:
-    consumer = FakeConsumer()
-    membership = Membership(consumer)
-
-    membership.on_partitions_assigned(tps(0, 1, 2))
-    assert consumer.calls == [c for p in range(3) for c in (("pause", p), ("seek", p, 0))]
-    assert membership.take() == ({0, 1, 2}, set())
-    consumer.calls.clear()
-    membership.on_partitions_revoked(tps(1))
-    membership.on_partitions_lost(tps(2))
-
-    assert consumer.calls == []
-    assert membership.take() == (set(), {1, 2})
-    assert membership.owned() == {0}
-
-
 def test_lost_and_regained_between_two_looks_is_both() -> None:
-    membership = Membership(FakeConsumer())
-    membership.on_partitions_assigned(tps(0))
-    membership.take()
+    membership = Membership()
+    membership.note_gained({0})
+    membership.take("member")
 
-    membership.on_partitions_lost(tps(0))
-    membership.on_partitions_assigned(tps(0))
+    membership.note_lost({0})
+    membership.note_gained({0})
 
-    assert membership.take() == ({0}, {0})
-    assert membership.take() == (set(), set())
+    assert membership.take("member") == ({0}, {0})
+    assert membership.take("member") == (set(), set())
 
 
 def test_what_was_gained_and_lost_between_two_looks_never_was() -> None:
-    membership = Membership(FakeConsumer())
+    membership = Membership()
 
-    membership.on_partitions_assigned(tps(0))
-    membership.on_partitions_revoked(tps(0))
+    membership.note_gained({0})
+    membership.note_lost({0})
 
-    assert membership.take() == (set(), set())
+    assert membership.take("member") == (set(), set())
 
 
 def test_a_new_member_id_voids_what_is_still_held() -> None:
-    consumer = FakeConsumer()
-    membership = Membership(consumer)
-    membership.on_partitions_assigned(tps(0, 1))
-    membership.take()
+    membership = Membership()
+    membership.note_gained({0, 1})
+    membership.take("first")
 
-    consumer.member = "second"
-
-    assert membership.take() == ({0, 1}, {0, 1})
-    assert membership.take() == (set(), set())
+    assert membership.take("second") == ({0, 1}, {0, 1})
+    assert membership.take("second") == (set(), set())
+    assert membership.take("") == (set(), set())
 
 
-def test_a_worker_that_polls_too_late_loses_everything_and_may_not_commit(kafka: Broker) -> None:
-    log = KafkaLog(fresh_settings(kafka, max_poll_interval_ms=1_000))
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_worker_that_polls_too_late_loses_everything_and_may_not_commit(
+    kafka: Broker, client: str, delivery: str
+) -> None:
+    times = {"session_timeout_ms": 1_000, "max_poll_interval_ms": 1_000}
+    log = KafkaLog(fresh_settings(kafka, **times, client=client, delivery=delivery))
     until_owned(log, {0, 1})
-    until(lambda: log._consumer.group_metadata().state is MemberState.UNJOINED)
+    until(lambda: not log._member.standing().is_stable)
 
     with pytest.raises(CommitFailed):
         log.publish(outbox([b"late"], 1))
@@ -291,26 +233,6 @@ def test_a_worker_that_polls_too_late_loses_everything_and_may_not_commit(kafka:
 # 10: defaults that make a takeover take minutes
 
 
-def test_no_default_decides_over_delivery(log: KafkaLog, settings: KafkaSettings) -> None:
-    expected = {
-        "session_timeout_ms": settings.session_timeout_ms,
-        "max_poll_interval_ms": settings.max_poll_interval_ms,
-        "heartbeat_interval_ms": 300,
-        "auto_offset_reset": "none",
-        "enable_auto_commit": False,
-        "partition_assignment_strategy": [CooperativeStickyAssignor],
-        "allow_auto_create_topics": False,
-        "check_crcs": True,
-    }
-    config = log._consumer.config
-    assert {name: config[name] for name in expected} == expected
-    log.publish(outbox([b"f"], 1))
-    config = log._publisher._producer.config
-    assert config["acks"] == -1
-    assert config["enable_idempotence"] is True
-    assert config["delivery_timeout_ms"] == settings.delivery_timeout_ms
-
-
 def test_the_first_start_has_no_committed_offset_and_does_not_raise(log: KafkaLog) -> None:
     assert not log.poll(300, 100).batches
     assert committed(log, 0) is None
@@ -323,11 +245,11 @@ def test_a_silent_consumer_is_replaced(settings: KafkaSettings, topics: KafkaTop
     log = KafkaLog(settings, stall_s=0.5)
     until_owned(log, {0, 1})
     log.go(0, 0)
-    stalled = log._consumer
-    stalled.poll = lambda *_: {}
+    stalled: Any = log._member
+    stalled.poll = lambda *_: []
     topics.feed(0, [(b"k", b"v", 1, None)])
 
-    until(lambda: log._consumer is not stalled, log)
+    until(lambda: log._member is not stalled, log)
 
     lost, _ = until_owned(log, {0, 1})
     assert lost == {0, 1}
@@ -344,7 +266,7 @@ def test_a_consumer_that_stays_silent_ends_the_worker(
     topics.feed(0, [(b"k", b"v", 1, None)])
     log.go(0, 0)
     log._replaced = True
-    log._consumer.poll = lambda *_: {}
+    log._member.poll = lambda *_: []  # type: ignore[method-assign]
 
     with pytest.raises(LogError, match="restart the worker"):
         until(lambda: False, log)
@@ -354,9 +276,8 @@ def test_a_consumer_that_stays_silent_ends_the_worker(
 def test_a_member_left_without_partitions_joins_anew(settings: KafkaSettings) -> None:
     log = KafkaLog(settings, stall_s=0.5)
     until_owned(log, {0, 1})
-    left_out = [TopicPartition(settings.ticks, p) for p in (0, 1)]
 
-    log._membership.on_partitions_lost(left_out)  # the group still counts them as ours
+    log._member.membership.note_lost({0, 1})  # the group still counts them as ours
     lost, _ = until_owned(log, {0, 1})
 
     assert lost == {0, 1}
@@ -369,10 +290,9 @@ def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
     while time.monotonic() < deadline:
         for log in members:
             log.poll(200, 10)
-        owned = sorted(len(log._membership.owned()) for log in members)
-        if owned == [0, 1, 1]:
+        if sorted(len(owned(log)) for log in members) == [0, 1, 1]:
             break
-    consumers = [log._consumer for log in members]
+    seats = [log._member for log in members]
     for log in members:
         log._stall_s = 0.1
 
@@ -380,7 +300,7 @@ def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
         for log in members:
             log.poll(200, 10)
 
-    assert [log._consumer for log in members] == consumers
+    assert [log._member for log in members] == seats
     for log in members:
         log.close()
 
@@ -391,13 +311,13 @@ def test_a_quiet_topic_is_no_stall(settings: KafkaSettings, topics: KafkaTopics)
     topics.feed(0, [(b"k", b"v", 1, None)])
     topics.abort_one(0)
     log.go(0, 0)
-    consumer = log._consumer
+    seat = log._member
     values(log, 1)
 
     for _ in range(5):
         log.poll(200, 100)
 
-    assert log._consumer is consumer
+    assert log._member is seat
     log.close()
 
 
@@ -420,10 +340,10 @@ def test_a_second_worker_takes_its_share_and_gives_it_back(settings: KafkaSettin
     first = KafkaLog(settings)
     until_owned(first, {0, 1})
     second = KafkaLog(settings)
-    until(lambda: len(second._membership.owned()) == 1, first, second)
+    until(lambda: len(owned(second)) == 1, first, second)
 
-    assert len(first._membership.owned()) == 1
-    assert first._membership.owned() | second._membership.owned() == {0, 1}
+    assert len(owned(first)) == 1
+    assert owned(first) | owned(second) == {0, 1}
     second.close()
     until_owned(first, {0, 1})
     first.close()
@@ -433,8 +353,8 @@ def test_a_partition_that_moved_may_not_be_committed(settings: KafkaSettings) ->
     first = KafkaLog(settings)
     until_owned(first, {0, 1})
     second = KafkaLog(settings)
-    until(lambda: len(second._membership.owned()) == 1, first, second)
-    (moved,) = second._membership.owned()
+    until(lambda: len(owned(second)) == 1, first, second)
+    (moved,) = owned(second)
 
     with pytest.raises(CommitFailed, match="not ours any more"):
         first.publish(Outbox(offsets={moved: Committed(1, "")}))
@@ -444,8 +364,8 @@ def test_a_partition_that_moved_may_not_be_committed(settings: KafkaSettings) ->
     second.close()
 
 
-def test_two_workers_with_one_instance_id_are_told_apart(kafka: Broker) -> None:
-    settings = fresh_settings(kafka, instance_id="worker-1")
+def test_two_workers_with_one_instance_id_are_told_apart(kafka: Broker, client: str) -> None:
+    settings = fresh_settings(kafka, instance_id="worker-1", client=client)
     first = KafkaLog(settings)
     until_owned(first, {0, 1})
     second = KafkaLog(settings)
@@ -493,33 +413,6 @@ def test_a_compacted_tick_topic_is_refused(kafka: Broker, policy: str) -> None:
 # Failure of the broker
 
 
-def test_an_append_that_is_not_allowed_says_so(
-    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forbid(*_: Any) -> None:
-        raise TopicAuthorizationFailedError({"ticks"})
-
-    monkeypatch.setattr(KafkaProducer, "send", forbid)
-    appender = Appender(settings)
-
-    with pytest.raises(AppendForbidden, match="may not write to topic ticks"):
-        appender.append(0, b"k", None, None)
-    appender.close()
-
-
-def test_a_producer_that_failed_is_gone_with_its_thread(kafka: Broker) -> None:
-    forecasts = kafka.fresh_topic(2, "forecasts", max_message_bytes="10000")
-    publisher = Publisher(fresh_settings(kafka, forecasts=forecasts))
-    ensure_topics(publisher._settings)
-    sender = publisher._open()._sender
-
-    with pytest.raises(CommitFailed):
-        publisher.send(outbox([b"x" * 50_000], 1))
-
-    assert publisher._producer is None
-    assert not sender.is_alive()
-
-
 def test_no_broker_is_an_error_with_the_way_out() -> None:
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", delivery_timeout_ms=1_000)
 
@@ -536,8 +429,8 @@ def server() -> Iterator[KafkaServer]:
         yield server
 
 
-def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer) -> None:
-    settings = fresh_settings(Broker(server.bootstrap), delivery_timeout_ms=1_500)
+def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer, client: str) -> None:
+    settings = fresh_settings(Broker(server.bootstrap), delivery_timeout_ms=1_500, client=client)
     log = KafkaLog(settings)
     until_owned(log, {0, 1})
     log.publish(outbox([b"before"], 1))
@@ -558,8 +451,8 @@ def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer) -
     log.close()
 
 
-def test_a_broker_that_restarts_is_found_again(server: KafkaServer) -> None:
-    settings = fresh_settings(Broker(server.bootstrap))
+def test_a_broker_that_restarts_is_found_again(server: KafkaServer, client: str) -> None:
+    settings = fresh_settings(Broker(server.bootstrap), client=client)
     log = KafkaLog(settings)
     until_owned(log, {0, 1})
     log.go(0, 0)
@@ -569,7 +462,7 @@ def test_a_broker_that_restarts_is_found_again(server: KafkaServer) -> None:
     topics = KafkaTopics(settings)
     topics.feed(0, [(b"k", b"after", 1, None)])
 
-    until(lambda: log._membership.owned() == {0, 1}, log)
+    until(lambda: owned(log) == {0, 1}, log)
     assert committed(log, 0) is None
     log.go(0, 0)
 

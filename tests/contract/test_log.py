@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ class SqliteBench(Bench):
 
 
 class KafkaBench(Bench):
-    def __init__(self, broker: Broker, delivery: str) -> None:
+    def __init__(self, broker: Broker, delivery: str, client: str = "kafka-python") -> None:
         super().__init__()
         # Ticks of 1970 must stay, and those of 2100 must be let in.
         ticks = broker.fresh_topic(
@@ -151,6 +152,7 @@ class KafkaBench(Bench):
             forecasts=f"forecasts-{ticks}",
             dead_letters=f"dead-letters-{ticks}",
             delivery=delivery,
+            client=client,
         )
         self.kafka = KafkaTopics(self.settings)
 
@@ -177,14 +179,22 @@ class KafkaBench(Bench):
     def bounce(self, log: Log, partition: int) -> None:
         # What the client does by itself when a poll comes too late.
         assert isinstance(log, KafkaLog)
-        log._consumer._coordinator.maybe_leave_group()
+        member: Any = log._member
+        if self.settings.client == "librdkafka":
+            member._consumer.unsubscribe()
+            member._subscribe()
+        else:
+            member._consumer._coordinator.maybe_leave_group()
 
     def close(self) -> None:
         super().close()
         self.kafka.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "exactly-once", "at-least-once"])
+KAFKAS = ["exactly-once", "at-least-once", "exactly-once librdkafka", "at-least-once librdkafka"]
+
+
+@pytest.fixture(params=["memory", "sqlite", *KAFKAS])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench: Bench
     if request.param == "memory":
@@ -192,7 +202,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     elif request.param == "sqlite":
         bench = SqliteBench(tmp_path / "log.db")
     else:
-        bench = KafkaBench(request.getfixturevalue("kafka"), request.param)
+        bench = KafkaBench(request.getfixturevalue("kafka"), *request.param.split())
     yield bench
     bench.close()
 

@@ -1,9 +1,11 @@
-"""The log on Apache Kafka, with kafka-python.
+"""The log on Apache Kafka: who may deliver, publish and commit what, and when.
 
 Exactly once (`kafka.delivery`, the default): a publish is one transaction of forecasts, dead
 letters and offsets. At least once: it sends everything, waits for every acknowledgement and then
 commits the offsets; if it fails half way, forecasts may be in the topic that will be published
 again, byte for byte.
+
+The client library is a driver (`kafka_driver`); everything that holds with each is here.
 """
 
 from __future__ import annotations
@@ -11,24 +13,13 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError, NoOffsetForPartitionError, RetriableError
-from kafka.structs import MemberState, OffsetAndMetadata
-
-from slotcast.log.kafka_client import (
-    ANSWER_TIMEOUT_MS,
-    InstanceFenced,
-    connection,
-    kafka_errors,
-)
-from slotcast.log.kafka_group import join
+from slotcast.log.kafka_client import InstanceFenced, connection, kafka_errors
+from slotcast.log.kafka_driver import Standing, driver_of
 from slotcast.log.kafka_offsets import OffsetAdmin, Offsets, Positions
 from slotcast.log.kafka_producer import Appender, Publisher
-from slotcast.log.kafka_reader import Reader
-from slotcast.log.kafka_records import batch_of
 from slotcast.log.kafka_takeover import Takeover, owner_of, transactional_id
 from slotcast.log.kafka_topics import ensure_topics
 from slotcast.log.kafka_transactions import TransactionalPublisher
@@ -44,9 +35,6 @@ from slotcast.log.port import (
 )
 from slotcast.settings import KafkaSettings
 
-JOIN_POLL_MS = 200
-"""A shorter poll gives up before it has found its coordinator, every time."""
-OUTSIDE_PAUSE_S = 0.05
 STALL_S = 6.0
 """Silence with records waiting after which the consumer is replaced."""
 
@@ -57,7 +45,7 @@ class KafkaLog:
     """A member of the consumer group `settings.group`. Creates and checks the topics first."""
 
     def __init__(self, settings: KafkaSettings, stall_s: float = STALL_S) -> None:
-        self._settings = settings
+        self._settings, self._driver = settings, driver_of(settings)
         self._stall_s = stall_s
         self._live: set[int] = set()
         self._heard = time.monotonic()
@@ -66,16 +54,16 @@ class KafkaLog:
         self._closed = False
         self.name = ensure_topics(settings)
         self._worker = settings.instance_id or secrets.token_hex(6)
-        self._reader = Reader(settings)
+        self._reader = self._driver.open_reader(settings)
         self._publisher = _publisher(settings, self._worker)
-        self._group: Any = None
+        self._standing: Standing | None = None
         self._appender = Appender(settings)
         with kafka_errors(f"ask about group {settings.group}", settings):
             self._admin = OffsetAdmin(**connection(settings))
         self._offsets = Offsets(settings, self._admin)
         self._positions = Positions(settings)
         self._takeover = Takeover(settings, self._worker, self._admin)
-        self._consumer, self._membership = join(settings, self._worker)
+        self._member = self._driver.join(settings, self._worker)
 
     @property
     def owner(self) -> str:
@@ -85,52 +73,41 @@ class KafkaLog:
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, as of the last metadata."""
-        with kafka_errors(f"list the partitions of {self._settings.ticks}", self._settings):
-            return sorted(self._consumer.partitions_for_topic(self._settings.ticks) or ())
+        return self._member.partitions()
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
         """Records of live partitions, and what the group gave and took."""
         if self._fenced:
             raise self._fenced
-        if self._consumer.group_metadata().state is not MemberState.STABLE:
-            timeout_ms = max(timeout_ms, JOIN_POLL_MS)
-        begun = time.monotonic()
-        found = self._fetch(timeout_ms, max_ticks)
-        if not found and time.monotonic() - begun < OUTSIDE_PAUSE_S < timeout_ms / 1e3:
-            # Without its coordinator the client returns at once, again and again.
-            time.sleep(OUTSIDE_PAUSE_S)
+        found = self._member.poll(timeout_ms, max_ticks)
         # Taken now: it belongs to these records. Later it may be that of another generation.
-        self._group = self._consumer.group_metadata()
-        gained, lost = self._membership.take()
+        self._standing = self._member.standing()
+        gained, lost = self._member.membership.take(self._standing.member_id)
         self._live -= lost
         self._settle_lost(lost)
-        batches = [
-            batch_of(tp.partition, records)
-            for tp, records in found.items()
-            if records and tp.partition in self._live
-        ]
+        batches = [batch for batch in found if batch.partition in self._live]
         self._watch(bool(batches))
         return Poll(batches, sorted(gained), sorted(lost))
 
     def hold(self, partition: int) -> None:
         """Stop delivering this partition."""
         self._live.discard(partition)
-        if partition in self._membership.owned():
-            self._consumer.pause(self._tp(partition))
+        if partition in self._member.membership.owned():
+            self._member.pause(partition)
 
     def go(self, partition: int, offset: int) -> None:
         """Deliver from `offset` on; a partition lost since the last poll stays lost."""
-        # The client would jump to the end, silently, from an offset beyond it.
+        # A client would jump to the end, silently, from an offset beyond it.
         self._reader.check(partition, offset, offset)
-        if partition in self._membership.owned() - self._membership.lost_since():
-            tp = self._tp(partition)
-            self._consumer.seek(tp, int(offset))
-            self._consumer.resume(tp)
+        if partition in self._held():
+            self._member.resume(partition, offset)
             self._live.add(partition)
             self._heard = time.monotonic()
 
     def committed(self, partition: int) -> Committed | None:
         """The group's committed position; what we or a dead owner left open is ended first."""
+        if self._fenced:  # who has our name now must not lose its transactions to us
+            raise self._fenced
         if not isinstance(self._publisher, TransactionalPublisher):
             return self._offsets.stable(partition)
         self._publisher.settle()
@@ -162,20 +139,16 @@ class KafkaLog:
         3. Commit the offsets, so that they never outrun the forecasts.
         """
         self._check_owned(outbox)
-        self._check_member(outbox)
-        offsets = {
-            self._tp(partition): OffsetAndMetadata(int(at.offset), at.metadata, -1)
-            for partition, at in outbox.offsets.items()
-        }
+        group = self._check_member(outbox)
         if isinstance(self._publisher, TransactionalPublisher):
             try:
-                self._publisher.commit(outbox, offsets, self._group)
+                self._publisher.commit(outbox, outbox.offsets, group)
             except InstanceFenced as error:
                 self._fenced = error
                 raise CommitFailed(str(error)) from error
         else:
             self._publisher.send(outbox)
-            self._commit(offsets)
+            self._commit(outbox.offsets, group)
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
@@ -191,30 +164,19 @@ class KafkaLog:
         self._live.clear()
         self._publisher.close()
         self._appender.close()
-        self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
+        self._member.close()
         self._reader.close()
         self._offsets.close()
         self._positions.close()
         self._admin.close()
 
-    def _tp(self, partition: int) -> Any:
-        return TopicPartition(self._settings.ticks, partition)
-
-    def _fetch(self, timeout_ms: int, max_ticks: int) -> dict[Any, Sequence[Any]]:
-        with kafka_errors(f"poll {self._settings.ticks}", self._settings):
-            try:
-                found: dict[Any, Sequence[Any]] = self._consumer.poll(timeout_ms, max_ticks)
-            except NoOffsetForPartitionError:
-                # A partition came before its callback could park it.
-                return {}
-            except RetriableError as error:
-                logger.warning("poll of %s will be tried again: %s", self._settings.ticks, error)
-                return {}
-        return found
+    def _held(self) -> set[int]:
+        """The partitions that are ours and were not lost since the last poll."""
+        membership = self._member.membership
+        return set() if self._closed else membership.owned() - membership.lost_since()
 
     def _check_owned(self, outbox: Outbox) -> None:
-        owned = set() if self._closed else self._membership.owned() - self._membership.lost_since()
-        if foreign := outbox.offsets.keys() - owned:
+        if foreign := outbox.offsets.keys() - self._held():
             raise CommitFailed(
                 f"{self._settings.ticks}-{sorted(foreign)} are not ours any more: forget them"
             )
@@ -228,21 +190,21 @@ class KafkaLog:
             except LogError as error:
                 logger.warning("an open transaction has to time out: %s", error)
 
-    def _check_member(self, outbox: Outbox) -> None:
-        """Brokers accept a generation of -1 unfenced: refuse it here."""
-        group = self._group
-        joining = group is not None and group.state is MemberState.REBALANCING
+    def _check_member(self, outbox: Outbox) -> Any:
+        """The token for the offsets, of the last poll; without a generation it fences nobody."""
+        standing = self._standing
+        joining = standing is not None and standing.is_joining
         if joining and not outbox.forecasts and not outbox.dead_letters:
             raise NotYet(f"group {self._settings.group} is rebalancing")
-        if group is None or group.state is not MemberState.STABLE or group.generation_id < 0:
+        if standing is None or not standing.is_stable:
             raise CommitFailed(f"not a stable member of {self._settings.group}: recover and rejoin")
+        return standing.group
 
-    def _commit(self, offsets: dict[Any, Any]) -> None:
+    def _commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
         if not offsets:
             return
         try:
-            with kafka_errors("commit offsets", self._settings):
-                self._consumer.commit(offsets, timeout_ms=self._settings.delivery_timeout_ms)
+            self._member.commit(offsets, group)
         except LogError as error:
             self._publisher.close()
             self._fenced = error if isinstance(error, InstanceFenced) else None
@@ -256,7 +218,7 @@ class KafkaLog:
         if now - self._heard < self._stall_s:
             return
         self._heard = now
-        if not self._membership.owned() and self._is_left_out():
+        if not self._member.membership.owned() and self._is_left_out():
             logger.warning("in %s without partitions: joining anew", self._settings.group)
             self._replace()
         if not self._live:
@@ -274,7 +236,7 @@ class KafkaLog:
 
     def _is_left_out(self) -> bool:
         """Whether we are a member without partitions although there are enough for everyone."""
-        if self._consumer.group_metadata().state is not MemberState.STABLE:
+        if not self._member.standing().is_stable:
             return False
         try:
             return self._takeover.members() <= len(self.partitions())
@@ -282,17 +244,21 @@ class KafkaLog:
             return False
 
     def _is_behind(self, partition: int) -> bool:
+        """Whether there is a record to deliver: the log may end in a gap."""
+        position = self._member.position(partition)
         try:
-            position = self._consumer.position(self._tp(partition), ANSWER_TIMEOUT_MS)
-            return position is not None and position < self.bounds(partition)[1]
-        except (KafkaError, LogError):
+            end = self.bounds(partition)[1]
+            if position is None or position >= end:
+                return False
+            return any(True for _ in self._reader.read(partition, position, end))
+        except LogError:
             return False
 
     def _replace(self) -> None:
-        held = self._membership.owned()
-        self._consumer.close(autocommit=False, timeout_ms=ANSWER_TIMEOUT_MS)
-        self._consumer, self._membership = join(self._settings, self._worker)
-        self._membership.on_partitions_lost([self._tp(p) for p in held])
+        held = self._member.membership.owned()
+        self._member.close()
+        self._member = self._driver.join(self._settings, self._worker)
+        self._member.membership.note_lost(held)
         self._live.clear()
         self._replaced = True
 

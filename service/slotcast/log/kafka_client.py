@@ -1,4 +1,4 @@
-"""What all kafka-python clients of a worker share: how they connect and how they fail.
+"""What all Kafka clients of a worker share, and how those of kafka-python connect and fail.
 
 kafka-python carries no types; what comes from it is typed again in the modules around this one.
 """
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka.errors import (
+    AuthorizationError,
     BrokerResponseError,
     FencedInstanceIdError,
     KafkaConfigurationError,
@@ -20,16 +21,37 @@ from kafka.errors import (
     RetriableError,
 )
 
-from slotcast.log.port import LogError, LogUnavailable, OffsetOutOfRange
+from slotcast.log.port import Committed, LogError, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
 CONTROL_HEADER = "slotcast-control"
+HEARTBEAT_MS = 300
+CLIENT_PREFIX = "slotcast-"
 ANSWER_TIMEOUT_MS = 5_000
 """Longest wait for one answer of a broker, where nothing else says so."""
 
 
 class InstanceFenced(LogError):
     """Another worker runs under our instance id, or took over from us while we were silent."""
+
+    @classmethod
+    def of(cls, settings: KafkaSettings) -> InstanceFenced:
+        """The error with the ways out."""
+        return cls(
+            f"another worker of group {settings.group} took the place of this one: either this"
+            f" one was silent for kafka.session_timeout_ms = {settings.session_timeout_ms}, then"
+            f" restart it, or both have instance_id {settings.instance_id!r}: give every worker"
+            " its own"
+        )
+
+
+class NotAllowed(LogError):
+    """The broker's rules forbid it."""
+
+
+def client_id(worker: str) -> str:
+    """How the group's consumer of this worker is named at the broker."""
+    return CLIENT_PREFIX + worker
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -43,6 +65,13 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
+def committed_at(found: Any) -> Committed | None:
+    """What an `OffsetAndMetadata` says. confluent-kafka ends each note with a NUL of its own."""
+    if found is None or found.offset < 0:
+        return None
+    return Committed(found.offset, (found.metadata or "").removesuffix("\0"))
+
+
 @contextmanager
 def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
     """Turn what kafka-python raises into `LogError`s that name the thing and the way out."""
@@ -53,14 +82,11 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
             f"cannot {doing}: {error}; the log was trimmed, or made anew: see docs/recovery.md"
         ) from error
     except (FencedInstanceIdError, ProducerFencedError) as error:
-        raise InstanceFenced(
-            f"another worker of group {settings.group} took the place of this one: either this"
-            f" one was silent for kafka.session_timeout_ms = {settings.session_timeout_ms}, then"
-            f" restart it, or both have instance_id {settings.instance_id!r}: give every worker"
-            " its own"
-        ) from error
+        raise InstanceFenced.of(settings) from error
     except KafkaConfigurationError as error:
         raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error
+    except AuthorizationError as error:
+        raise NotAllowed(f"may not {doing}: {error}") from error
     except (KafkaError, OSError) as error:
         refused = isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
         raise (LogError if refused else LogUnavailable)(

@@ -17,7 +17,12 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from slotcast.log.history import Topic
-from slotcast.log.kafka_client import ANSWER_TIMEOUT_MS, connection, kafka_errors
+from slotcast.log.kafka_client import (
+    ANSWER_TIMEOUT_MS,
+    committed_at,
+    connection,
+    kafka_errors,
+)
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.kafka_records import dead_letter_of
 from slotcast.log.kafka_topics import topic_id
@@ -63,7 +68,7 @@ class KafkaHistory:
         tp = TopicPartition(self._settings.ticks, partition)
         with kafka_errors(f"read the offsets of group {self._settings.group}", self._settings):
             found = self._group.committed(tp, metadata=True, timeout_ms=self._patience_ms)
-        return None if found is None else Committed(found.offset, found.metadata or "")
+        return committed_at(found)
 
     def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """First position, and the end of now, once everything below it is decided."""

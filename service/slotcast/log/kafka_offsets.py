@@ -15,7 +15,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import RetriableError, UnstableOffsetCommitError
 
-from slotcast.log.kafka_client import connection, kafka_errors
+from slotcast.log.kafka_client import committed_at, connection, kafka_errors
 from slotcast.log.kafka_reader import Reader
 from slotcast.log.port import Committed, LogError, NotYet, OffsetsLost
 from slotcast.settings import KafkaSettings
@@ -81,9 +81,7 @@ class Offsets:
                 ) from error
             except RetriableError as error:
                 raise NotYet(f"the broker cannot tell the offset of {name}: {error}") from error
-        if found is None or found.offset < 0:
-            return None
-        return Committed(found.offset, found.metadata or "")
+        return committed_at(found)
 
 
 class Positions:

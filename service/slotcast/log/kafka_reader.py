@@ -1,12 +1,14 @@
 """Reading a topic beside the group: bounds, and ranges for replay.
 
-A second consumer without a group. All partitions are assigned and paused; a read resumes its own
-for the length of a poll, so that several reads can take turns and keep what they have fetched.
+`RangeReader` keeps the rules. `Reader` is kafka-python's: a consumer without a group, with all
+partitions assigned and paused. A read resumes its own for the length of a poll, so that several
+reads can take turns and keep what they have fetched.
 """
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,13 +23,52 @@ READ_TICKS = 2_000
 POLL_MS = 200
 
 
-class Reader:
+class RangeReader(ABC):
     """Reads any partition of one topic from anywhere; used by one thread."""
 
     def __init__(self, settings: KafkaSettings, topic: str | None = None) -> None:
         """`topic` is the tick topic if not given."""
         self._settings = settings
         self._topic = topic or settings.ticks
+
+    @abstractmethod
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset, and the offset after the last stable record."""
+
+    def check(self, partition: int, start: int, stop: int) -> None:
+        """Raise `OffsetOutOfRange` unless all of start to stop is in the log."""
+        first, end = self.bounds(partition)
+        if start < first or stop > end:
+            raise OffsetOutOfRange(
+                f"{self._topic}-{partition} holds {first} to {end}, asked for {start} to {stop}:"
+                " see docs/recovery.md for what to do about lost ticks"
+            )
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        """Records with start <= offset < stop, as columns."""
+        self.check(partition, start, stop)
+        return self._batches(partition, start, stop)
+
+    @abstractmethod
+    def _batches(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        """The same, of a range that is in the log."""
+
+    def _silent(self, partition: int, position: int, stop: int) -> LogUnavailable:
+        return LogUnavailable(
+            f"{self._topic}-{partition} gave nothing at {position} for {ANSWER_TIMEOUT_MS} ms,"
+            f" though it goes on to {stop}: try again"
+        )
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""
+
+
+class Reader(RangeReader):
+    """Reads with kafka-python."""
+
+    def __init__(self, settings: KafkaSettings, topic: str | None = None) -> None:
+        super().__init__(settings, topic)
         with kafka_errors("start a reader", settings):
             self._consumer: Any = KafkaConsumer(
                 **connection(settings),
@@ -47,21 +88,12 @@ class Reader:
             end = self._consumer.end_offsets([tp], timeout_ms=ANSWER_TIMEOUT_MS)[tp]
         return first, end
 
-    def check(self, partition: int, start: int, stop: int) -> None:
-        """Raise `OffsetOutOfRange` unless all of start to stop is in the log."""
-        first, end = self.bounds(partition)
-        if start < first or stop > end:
-            raise OffsetOutOfRange(
-                f"{self._topic}-{partition} holds {first} to {end}, asked for {start} to {stop}:"
-                " see docs/recovery.md for what to do about lost ticks"
-            )
-
-    def read(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
-        """Records with start <= offset < stop, as columns."""
-        return (batch_of(partition, found) for found in self.records(partition, start, stop))
+    def _batches(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        tp = TopicPartition(self._topic, partition)
+        return (batch_of(partition, found) for found in self._read(tp, start, stop))
 
     def records(self, partition: int, start: int, stop: int) -> Iterator[Sequence[Any]]:
-        """The same records as they come from the client, some at a time."""
+        """Records with start <= offset < stop as they come from the client, some at a time."""
         self.check(partition, start, stop)
         return self._read(TopicPartition(self._topic, partition), start, stop)
 
@@ -82,10 +114,7 @@ class Reader:
             if position > before:
                 heard = time.monotonic()
             elif time.monotonic() - heard > ANSWER_TIMEOUT_MS / 1_000:
-                raise LogUnavailable(
-                    f"{tp.topic}-{tp.partition} gave nothing at {position} for"
-                    f" {ANSWER_TIMEOUT_MS} ms, though it goes on to {stop}: try again"
-                )
+                raise self._silent(tp.partition, position, stop)
 
     def _fetch(self, tp: Any, position: int) -> tuple[Sequence[Any], int]:
         """Records from `position` on, and the position after them: gaps have no records."""

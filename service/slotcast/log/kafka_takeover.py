@@ -25,20 +25,14 @@ import msgspec
 from kafka.admin import TransactionState
 from kafka.errors import TransactionalIdNotFoundError
 
-from slotcast.log.kafka_client import kafka_errors
+from slotcast.log.kafka_client import CLIENT_PREFIX, kafka_errors
 from slotcast.log.kafka_transactions import TransactionalPublisher
 from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
 
 END_TIMEOUT_MS = 2_000
-CLIENT_PREFIX = "slotcast-"
 
 logger = logging.getLogger(__name__)
-
-
-def client_id(worker: str) -> str:
-    """How the group's consumer of this worker is named at the broker."""
-    return CLIENT_PREFIX + worker
 
 
 def transactional_id(settings: KafkaSettings, worker: str) -> str:

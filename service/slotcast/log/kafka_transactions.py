@@ -8,21 +8,21 @@
 
 The failpoints in between (`slotcast.failpoints`): begin, after-send, after-offsets, after-commit.
 
-Every wait has a deadline; the client's own have none. After any failure the outcome is unknown: the
-producer is thrown away, and `settle` starts another with the same id, which ends what the old one
-left open. Only then does the committed offset tell what happened.
+Every wait has a deadline. After any failure the outcome is unknown: the producer is thrown away,
+and `settle` starts another with the same id, which ends what the old one left open. Only then does
+the committed offset tell what happened.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from kafka.errors import KafkaTimeoutError
-
 from slotcast.failpoints import at
-from slotcast.log.kafka_client import InstanceFenced, kafka_errors
-from slotcast.log.kafka_producer import LINGER_MS, Publisher, check_all, open_producer
-from slotcast.log.port import CommitFailed, LogError, Outbox
+from slotcast.log.kafka_client import InstanceFenced
+from slotcast.log.kafka_driver import Producer
+from slotcast.log.kafka_producer import Publisher
+from slotcast.log.port import CommitFailed, Committed, LogError, Outbox
 from slotcast.settings import KafkaSettings
 
 
@@ -40,59 +40,43 @@ class TransactionalPublisher(Publisher):
         self._open()
         self.unsettled = False
 
-    def commit(self, outbox: Outbox, offsets: Any, group: Any) -> None:
-        """Publish the outbox and `offsets` in one transaction.
+    def commit(self, outbox: Outbox, offsets: Mapping[int, Committed], group: Any) -> None:
+        """Publish the outbox and `offsets` in one transaction; `group` is of the last poll.
 
         Raises `InstanceFenced` when another worker has our name, else `CommitFailed`.
         """
         try:
-            with kafka_errors(f"commit a transaction of {self._settings.group}", self._settings):
-                self._transact(outbox, offsets, group)
+            self._transact(outbox, offsets, group)
         except InstanceFenced:
             self.close()
             raise
         except (LogError, ValueError, TypeError) as error:
             self.close()
-            raise CommitFailed(str(error)) from error
+            raise CommitFailed(f"a transaction of {self._settings.group}: {error}") from error
 
-    def _transact(self, outbox: Outbox, offsets: Any, group: Any) -> None:
+    def _transact(self, outbox: Outbox, offsets: Mapping[int, Committed], group: Any) -> None:
         producer = self._open()
         self.unsettled = True
-        producer.begin_transaction()
+        producer.begin()
         at("begin")
-        futures = list(self._forecasts(producer, outbox.forecasts))
-        futures += self._dead_letters(producer, outbox.dead_letters)
-        if futures:
-            producer.flush(self._settings.delivery_timeout_ms / 1_000 + 1)
-            check_all(futures)
+        if outbox.forecasts or outbox.dead_letters:
+            self._send(producer, outbox)
             at("after-send")
-        transactions = producer._transaction_manager
-        sent = transactions.send_offsets_to_transaction(offsets, group)
-        self._wait(producer, sent, "offsets")
+        producer.send_offsets(self._settings.ticks, offsets, group)
         at("after-offsets")
-        self._wait(producer, transactions.begin_commit(), "commit")
+        producer.commit()
         self.unsettled = False
         at("after-commit")
 
-    def _wait(self, producer: Any, result: Any, what: str) -> None:
-        limit_ms = self._settings.delivery_timeout_ms
-        producer._sender.wakeup()
-        if not result.wait(limit_ms):
-            raise KafkaTimeoutError(f"no answer about the {what} in {limit_ms} ms")
-
-    def _open(self) -> Any:
+    def _open(self) -> Producer:
         if self._producer is None:
-            producer = open_producer(
-                self._settings,
-                LINGER_MS,
-                transactional_id=self.transactional_id,
-                transaction_timeout_ms=self._settings.transaction_timeout_ms,
-            )
-            self._adopt(producer)
+            name = self.transactional_id
+            producer = self._driver.open_producer(self._settings, name)
             try:
-                with kafka_errors("start transactions", self._settings):
-                    producer.init_transactions()
+                self._look_up(producer)
+                producer.init_transactions()
             except LogError:
-                self.close()
+                producer.discard()
                 raise
+            self._producer = producer
         return self._producer

@@ -1,0 +1,253 @@
+"""What bites in kafka-python 3.0.12 alone (docs/recovery.md), each as a test of our driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import (
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumberError,
+    TopicAuthorizationFailedError,
+)
+from kafka.structs import MemberState
+
+from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka_group import Membership
+from slotcast.log.kafka_producer import Appender, Publisher
+from slotcast.log.kafka_python import Listener, check_all
+from slotcast.log.kafka_topics import ensure_topics
+from slotcast.log.port import AppendForbidden, CommitFailed, Committed
+from slotcast.settings import KafkaSettings
+from tests.contract.asking import committed
+from tests.contract.test_kafka_traps import fresh_settings, outbox, until_owned
+from tests.servers import Broker
+
+
+@pytest.fixture
+def settings(kafka: Broker) -> KafkaSettings:
+    return fresh_settings(kafka, delivery_timeout_ms=3_000)
+
+
+@pytest.fixture
+def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
+    log = KafkaLog(settings)
+    until_owned(log, {0, 1})
+    yield log
+    log.close()
+
+
+def library_of(log: KafkaLog) -> Any:
+    """The `KafkaProducer` of a log."""
+    publisher: Any = log._publisher
+    return publisher._open()._producer
+
+
+# 1: a record that fails leaves the rest committable
+
+
+class FakeFuture:
+    def __init__(self, exception: Exception | None, is_done: bool = True) -> None:
+        self.exception = exception
+        self.is_done = is_done
+
+    def succeeded(self) -> bool:
+        return self.is_done and self.exception is None
+
+
+def test_every_acknowledgement_counts_wherever_it_stands() -> None:
+    sent = [FakeFuture(None) for _ in range(5)]
+    check_all(sent)
+
+    for place in range(5):
+        failed = [*sent]
+        failed[place] = FakeFuture(KafkaTimeoutError("expired"))
+        with pytest.raises(KafkaTimeoutError):
+            check_all(failed)
+
+
+def test_a_record_without_any_answer_is_not_acknowledged() -> None:
+    with pytest.raises(Exception, match="neither acknowledged nor refused"):
+        check_all([FakeFuture(None), FakeFuture(None, is_done=False)])
+
+
+def test_a_record_lost_inside_a_transaction_is_no_hole(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.publish(outbox([b"first"], 1))
+    producer = library_of(log)
+    send = producer.send
+
+    def lose_the_second(topic: str, value: bytes, *rest: Any) -> Any:
+        future = send(topic, value, *rest)
+        if value == b"b":
+            future.failure(KafkaTimeoutError("delivery timed out"))
+        return future
+
+    monkeypatch.setattr(producer, "send", lose_the_second)
+    with pytest.raises(CommitFailed):
+        log.publish(outbox([b"a", b"b", b"c"], 4))
+
+    assert committed(log, 0) == Committed(1, "m")
+
+
+# 3: offsets of an aborted transaction leak into the next one
+
+
+def test_a_failed_producer_is_thrown_away_with_its_offsets(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.publish(outbox([b"first"], 1))
+    before = library_of(log)
+    monkeypatch.setattr(
+        before._transaction_manager,
+        "begin_commit",
+        lambda: (_ for _ in ()).throw(OutOfOrderSequenceNumberError()),
+    )
+
+    with pytest.raises(CommitFailed):
+        log.publish(outbox([b"lost"], 9))
+
+    assert library_of(log) is not before
+    assert committed(log, 0) == Committed(1, "m")
+
+
+# 4: a generation of -1 is accepted unfenced
+
+
+@pytest.mark.parametrize("change", [{"generation_id": -1}, {"state": MemberState.UNJOINED}])
+def test_a_member_without_a_generation_is_not_stable(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    consumer: Any = log._member._consumer  # type: ignore[attr-defined]
+    assert log._member.standing().is_stable
+    changed = consumer.group_metadata()._replace(**change)
+
+    monkeypatch.setattr(consumer, "group_metadata", lambda: changed)
+
+    assert not log._member.standing().is_stable
+
+
+# 5: a deserializer that raises makes every later poll spin. 8: stable offsets have to be asked for
+
+
+def test_both_consumers_take_raw_bytes_of_committed_records(log: KafkaLog) -> None:
+    reading: list[Any] = [log._member, log._reader]
+    for one in reading:
+        config = one._consumer.config
+        assert config["isolation_level"] == "read_committed"
+        assert config["key_deserializer"] is None
+        assert config["value_deserializer"] is None
+
+
+# 7: no time limit on a commit
+
+
+class NoAnswer:
+    def wait(self, timeout_ms: int) -> bool:
+        return False
+
+
+def test_no_answer_to_the_commit_is_a_failure_in_time(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.publish(outbox([b"first"], 1))
+    monkeypatch.setattr(library_of(log)._transaction_manager, "begin_commit", NoAnswer)
+
+    with pytest.raises(CommitFailed, match="no answer about the commit in 3000 ms"):
+        log.publish(outbox([b"second"], 2))
+
+    assert committed(log, 0) == Committed(1, "m")
+
+
+# 9: callbacks run on the client's own thread
+
+
+class FakeConsumer:
+    """Has what a callback may use; anything else raises."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def pause(self, tp: Any) -> None:
+        self.calls.append(("pause", tp.partition))
+
+    def seek(self, tp: Any, offset: int) -> None:
+        self.calls.append(("seek", tp.partition, offset))
+
+
+def tps(*partitions: int) -> list[TopicPartition]:
+    return [TopicPartition("ticks", partition) for partition in partitions]
+
+
+def test_callbacks_only_note_and_park() -> None:
+    consumer, membership = FakeConsumer(), Membership()
+    listener = Listener(consumer, membership)
+
+    listener.on_partitions_assigned(tps(0, 1, 2))
+    assert consumer.calls == [c for p in range(3) for c in (("pause", p), ("seek", p, 0))]
+    assert membership.take("member") == ({0, 1, 2}, set())
+    consumer.calls.clear()
+    listener.on_partitions_revoked(tps(1))
+    listener.on_partitions_lost(tps(2))
+
+    assert consumer.calls == []
+    assert membership.take("member") == (set(), {1, 2})
+    assert membership.owned() == {0}
+
+
+# 10: defaults that make a takeover take minutes
+
+
+def test_no_default_decides_over_delivery(log: KafkaLog, settings: KafkaSettings) -> None:
+    expected = {
+        "session_timeout_ms": settings.session_timeout_ms,
+        "max_poll_interval_ms": settings.max_poll_interval_ms,
+        "heartbeat_interval_ms": 300,
+        "auto_offset_reset": "none",
+        "enable_auto_commit": False,
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "allow_auto_create_topics": False,
+        "check_crcs": True,
+    }
+    member: Any = log._member
+    assert {name: member._consumer.config[name] for name in expected} == expected
+    config = library_of(log).config
+    assert config["acks"] == -1
+    assert config["enable_idempotence"] is True
+    assert config["delivery_timeout_ms"] == settings.delivery_timeout_ms
+
+
+# Failures
+
+
+def test_an_append_that_is_not_allowed_says_so(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: Any) -> None:
+        raise TopicAuthorizationFailedError({"ticks"})
+
+    monkeypatch.setattr(KafkaProducer, "send", forbid)
+    appender = Appender(settings)
+
+    with pytest.raises(AppendForbidden, match="may not write to topic ticks"):
+        appender.append(0, b"k", None, None)
+    appender.close()
+
+
+def test_a_producer_that_failed_is_gone_with_its_thread(kafka: Broker) -> None:
+    forecasts = kafka.fresh_topic(2, "forecasts", max_message_bytes="10000")
+    settings = fresh_settings(kafka, forecasts=forecasts)
+    ensure_topics(settings)
+    publisher = Publisher(settings)
+    producer: Any = publisher._open()
+    sender = producer._producer._sender
+
+    with pytest.raises(CommitFailed):
+        publisher.send(outbox([b"x" * 50_000], 1))
+
+    assert publisher._producer is None
+    assert not sender.is_alive()
