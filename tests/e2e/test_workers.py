@@ -11,6 +11,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from slotcast.bootstrap import prepare
+from slotcast.settings import Settings
 from tests.contract.kafka_topics import Record
 from tests.e2e.running import PRICE, STAMP_MS, Serving
 from tests.faults.group import live_of
@@ -76,6 +78,12 @@ def get(worker: Serving, path: str) -> tuple[int, Any]:
 def ages(worker: Serving, partition: int) -> list[int]:
     """Ticks since the origin, of every forecast."""
     return [json.loads(r.value)["tick"]["ticks"] for r in worker.forecasts(partition)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """The first start of a worker need not compile."""
+    prepare(Settings())
 
 
 @pytest.fixture

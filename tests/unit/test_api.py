@@ -94,13 +94,14 @@ def test_reasons_for_not_being_ready_are_in_the_body(
     client: httpx.Client, readings: FakeReadings, path: str
 ) -> None:
     readings.readiness_now = Readiness(
-        ready=False, reasons=("ticks-0 replays", "the store is away")
+        ready=False, reasons=("ticks-0 replays", "the store is away"), notes=("ticks-1 is new",)
     )
 
     body = assert_problem(client.get(path), problems.NOT_READY)
 
     assert body["ready"] is False
     assert body["reasons"] == ["ticks-0 replays", "the store is away"]
+    assert body["notes"] == ["ticks-1 is new"]
 
 
 def test_a_service_that_is_not_ready_is_live(client: httpx.Client, readings: FakeReadings) -> None:
@@ -542,7 +543,7 @@ def test_the_first_events_bring_all_instruments_in_bounded_pieces() -> None:
     assert [event["pending"] for event in first] == [600, 200, 0]
     assert [i["instrument"] for event in first for i in event["instruments"]] == names
     assert first[0]["summary"]["instruments"] == 1_000
-    assert first[0]["readiness"] == {"ready": True, "reasons": []}
+    assert first[0]["readiness"] == {"ready": True, "reasons": [], "notes": []}
 
 
 def test_later_events_bring_what_ticked_since() -> None:
@@ -609,6 +610,28 @@ def assert_admitted_soon(client: httpx.Client) -> None:
 def test_port_zero_takes_a_free_port_that_is_known() -> None:
     with served(FakeReadings([])) as client:
         assert client.base_url.port not in (0, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({}, "http://127.0.0.1:{port}"),
+        ({"host": "0.0.0.0"}, "http://{name}:{port}"),
+        ({"advertise": "https://w0.example/slotcast/"}, "https://w0.example/slotcast"),
+    ],
+)
+def test_a_server_knows_where_other_workers_reach_it(more: dict[str, str], wanted: str) -> None:
+    http = HttpSettings(**({"host": "127.0.0.1", "port": 0} | more))
+    with ApiServer(create_app(FakeReadings([]), Metrics(), http, alone()), http) as server:
+        found = server.advertised
+
+        assert found == wanted.format(port=server.port, name=socket.gethostname())
+
+
+@pytest.mark.parametrize("url", ["w0:8080", "ftp://w0", "http://", "http://w 0"])
+def test_an_advertised_address_is_a_url(url: str) -> None:
+    with pytest.raises(ValueError, match="advertise"):
+        HttpSettings(advertise=url)
 
 
 def test_a_taken_port_is_named_with_the_way_out() -> None:

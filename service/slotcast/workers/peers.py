@@ -143,5 +143,6 @@ class Peers:
 
 def _missing(name: str, wanted: Collection[int], faults: list[str]) -> str:
     places = ", ".join(map(str, sorted(wanted)))
-    why = "; ".join(faults) or "no worker has it live: it is being taken over or recovered"
+    nobody = "no worker has it live: it is being taken over or recovered, or it was stopped"
+    why = "; ".join(faults) or nobody
     return f"{name!r} may live in partition {places}, which cannot be asked: {why}; try again"
