@@ -10,7 +10,8 @@ To add a fault, write a test that
 
 `fault.takeover_s`, `fault.still_s` and `fault.note` show in the table and are never asserted. What
 takes more than some 10 s is `@pytest.mark.long`; every test runs for both clients, the second one
-as `long` unless the test has `@pytest.mark.both`. For `group`'s arguments see below.
+as `long` unless the test has `@pytest.mark.both`. For `group`'s arguments see below. A server of a
+test's own is asked for before `group`, so that it outlives the workers.
 """
 
 from __future__ import annotations
@@ -22,16 +23,15 @@ from typing import Any
 import pytest
 
 from slotcast.bootstrap import prepare
-from slotcast.settings import KafkaSettings, Settings
+from slotcast.settings import Settings
 from tests.e2e.running import Serving
 from tests.faults.group import PARTITIONS, Group, lines
+from tests.faults.proxy import ProxiedKafka
 from tests.faults.report import FILE, Fault, table, write
 from tests.faults.ticks import stream
 from tests.servers import Broker, KafkaServer, RedisServer
 
-CLIENTS = (
-    ("kafka-python", "librdkafka") if "client" in KafkaSettings.model_fields else ("kafka-python",)
-)
+CLIENTS = ("kafka-python", "librdkafka")
 FAULT = pytest.StashKey[Fault]()
 SEEN = pytest.StashKey[list[Fault]]()
 HERE = Path(__file__).parent
@@ -99,6 +99,13 @@ def compiled() -> None:
 def own_broker() -> Iterator[KafkaServer]:
     """A Kafka of this test's own, to be broken."""
     with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxied() -> Iterator[ProxiedKafka]:
+    """A broker behind a proxy, for the tests of a module."""
+    with ProxiedKafka() as server:
         yield server
 
 

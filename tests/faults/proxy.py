@@ -192,6 +192,11 @@ class ProxiedKafka(KafkaServer):
         }
 
 
+def through(server: ProxiedKafka) -> dict[str, str]:
+    """The environment of a worker that sees the broker through its proxy."""
+    return {"SLOTCAST_KAFKA__BOOTSTRAP_SERVERS": server.proxy.address}
+
+
 def _frames(source: socket.socket) -> Iterator[bytes]:
     """Whole frames, with their length in front, until the connection ends."""
     while True:

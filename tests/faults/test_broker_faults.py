@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.group import Group
-from tests.faults.proxy import ProxiedKafka
+from tests.faults.proxy import ProxiedKafka, through
 from tests.faults.report import Fault
 from tests.servers import KafkaServer
 
@@ -20,7 +20,7 @@ TIMES_MS = {"delivery_timeout_ms": 2_000, "session_timeout_ms": 6_000}
 @pytest.mark.both
 @pytest.mark.fault("broker killed and started again")
 def test_a_broker_that_is_killed_does_not_show(
-    group: Callable[..., Group], own_broker: KafkaServer, fault: Fault
+    own_broker: KafkaServer, group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2, bootstrap=own_broker.bootstrap, **TIMES_MS)
     workers.join()
@@ -40,7 +40,7 @@ def test_a_broker_that_is_killed_does_not_show(
 @pytest.mark.parametrize("seconds", [SHORT_S, LONG_S])
 @pytest.mark.fault("broker frozen for {seconds} s")
 def test_a_broker_that_freezes_does_not_show(
-    group: Callable[..., Group], own_broker: KafkaServer, fault: Fault, seconds: float
+    own_broker: KafkaServer, group: Callable[..., Group], fault: Fault, seconds: float
 ) -> None:
     workers = group(partitions=2, bootstrap=own_broker.bootstrap, **TIMES_MS)
     workers.join()
@@ -61,22 +61,21 @@ def test_a_broker_that_freezes_does_not_show(
 @pytest.mark.parametrize("seconds", [SHORT_S, LONG_S])
 @pytest.mark.fault("broker out of a worker's reach for {seconds} s")
 def test_a_broker_out_of_reach_does_not_show(
-    group: Callable[..., Group], fault: Fault, seconds: float
+    proxied: ProxiedKafka, group: Callable[..., Group], fault: Fault, seconds: float
 ) -> None:
     """One worker sees no broker; the other one sees it all the time."""
-    with ProxiedKafka() as server:
-        workers = group(bootstrap=server.bootstrap, **TIMES_MS)
-        workers.join("worker-0", SLOTCAST_KAFKA__BOOTSTRAP_SERVERS=server.proxy.address)
-        workers.join("worker-1")
-        workers.feed()
-        workers.flow_for(0.5)
+    workers = group(bootstrap=proxied.bootstrap, **TIMES_MS)
+    workers.join("worker-0", **through(proxied))
+    workers.join("worker-1")
+    workers.feed()
+    workers.flow_for(0.5)
 
-        begun_s = time.monotonic()
-        server.proxy.reachable = False
-        server.proxy.cut_all()
-        fault.injected()
-        time.sleep(seconds)
-        server.proxy.reachable = True
-        fault.takeover_s = workers.outage_s(begun_s)
+    begun_s = time.monotonic()
+    proxied.proxy.reachable = False
+    proxied.proxy.cut_all()
+    fault.injected()
+    time.sleep(seconds)
+    proxied.proxy.reachable = True
+    fault.takeover_s = workers.outage_s(begun_s)
 
-        workers.check()
+    workers.check()

@@ -34,7 +34,7 @@ def strict_broker() -> Iterator[KafkaServer]:
 @pytest.mark.parametrize("what", TOO_LONG)
 @pytest.mark.fault("frozen in a transaction, longer than {what}, alone")
 def test_a_worker_frozen_too_long_goes_on_by_itself(
-    group: Callable[..., Group], strict_broker: KafkaServer, fault: Fault, what: str
+    strict_broker: KafkaServer, group: Callable[..., Group], fault: Fault, what: str
 ) -> None:
     name, seconds = TOO_LONG[what]
     times = dict.fromkeys((name for name, _ in TOO_LONG.values()), LONG_MS)
@@ -48,8 +48,17 @@ def test_a_worker_frozen_too_long_goes_on_by_itself(
     begun_s = time.monotonic()
     time.sleep(2 * seconds)
     wake(worker)
+    process, woken_s = worker.process, time.monotonic()
+    workers.until(
+        lambda: process.poll() is not None or workers.watcher.first_after(0, woken_s),
+        "the worker hangs",
+    )
+    if process.poll() is not None:  # who cannot know whether another has its name stops
+        fault.note = f"it ended with exit code {process.poll()} and was started again"
+        worker.start()
     fault.takeover_s = workers.outage_s(begun_s)
 
+    assert process.poll() in (None, 1)
     workers.check()
 
 

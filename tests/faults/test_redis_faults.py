@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[Change, Change]] = {
 @pytest.mark.fault("Redis {how}")
 @pytest.mark.parametrize("how", FAULTS)
 def test_a_redis_that_fails_does_not_show(
-    group: Callable[..., Group], own_store: RedisServer, fault: Fault, how: str
+    own_store: RedisServer, group: Callable[..., Group], fault: Fault, how: str
 ) -> None:
     break_it, mend_it = FAULTS[how]
     workers = group(partitions=1, redis=own_store.url)

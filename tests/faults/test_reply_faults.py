@@ -7,21 +7,14 @@ all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
 
 from tests.faults.group import Group
-from tests.faults.proxy import Asked, How, ProxiedKafka
+from tests.faults.proxy import Asked, How, ProxiedKafka, through
 from tests.faults.report import Fault
-
-
-@pytest.fixture(scope="module")
-def proxied() -> Iterator[ProxiedKafka]:
-    """A broker behind a proxy, for the tests of this module."""
-    with ProxiedKafka() as server:
-        yield server
 
 
 def cases(*asked: str, short: tuple[str, ...] = ()) -> list[object]:
@@ -34,7 +27,7 @@ def cases(*asked: str, short: tuple[str, ...] = ()) -> list[object]:
 
 
 @pytest.fixture
-def workers(group: Callable[..., Group], proxied: ProxiedKafka) -> Group:
+def workers(proxied: ProxiedKafka, group: Callable[..., Group]) -> Group:
     """Workers that see the broker through the proxy, and are less patient than by default."""
     return group(
         partitions=2,
@@ -107,8 +100,3 @@ def test_cut_connections_do_not_show(workers: Group, proxied: ProxiedKafka, faul
         fault.takeover_s = max(fault.takeover_s, workers.outage_s(begun_s))
 
     workers.check()
-
-
-def through(proxied: ProxiedKafka) -> dict[str, str]:
-    """For a worker that sees the broker through the proxy."""
-    return {"SLOTCAST_KAFKA__BOOTSTRAP_SERVERS": proxied.proxy.address}
