@@ -27,7 +27,7 @@ from slotcast.forecasts import ForecastEncoder
 from slotcast.homes import Homes
 from slotcast.imports import ImportReader
 from slotcast.log.history import History
-from slotcast.log.port import Log, LogError
+from slotcast.log.port import Log, LogError, TickAppender
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
 from slotcast.readings import ServiceReadings
@@ -230,6 +230,15 @@ def open_registry(settings: Settings) -> Registry:
         topic=settings.kafka.ticks,
         timeout_s=settings.store.timeout_s,
     )
+
+
+def open_appender(settings: Settings, directory: Path | None, partitions: int) -> TickAppender:
+    """What appends to the embedded log in `directory`, else to Kafka. Raises LogError."""
+    if directory is not None:
+        return SqliteLog(directory / "slotcast.db", partitions=partitions, consume=False)
+    from slotcast.log.kafka_producer import Appender
+
+    return Appender(settings.kafka)
 
 
 def history(settings: Settings, directory: Path | None = None) -> History:

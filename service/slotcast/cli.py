@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import slotcast
-from slotcast.commands import export, offsets, proof
+from slotcast.commands import export, inspect, memory, offsets, proof
 from slotcast.commands.options import Config, fail
 
 app = typer.Typer(
@@ -219,6 +219,9 @@ def simulate(
 app.command()(proof.verify)
 app.command()(proof.derive)
 app.command()(export.export)
+app.command()(inspect.inspect)
+app.command("import")(memory.import_memory)
+app.command()(memory.reset)
 
 
 @app.command()

@@ -44,10 +44,9 @@ def export(
     with opened(config, data) as (settings, history, bundle):
         numbers = chosen(history.partitions(), partition)
         with closing(open_store(settings, data)) as store, bars() as advanced:
-            name = history.name()
-            copier = SnapshotCopier(store, bundle, name, _now_ms, advanced)
+            copier = SnapshotCopier(store, bundle, history.name(), now_ms, advanced)
             with _replaced(file) as writer:
-                sections = _copy(copier, store, numbers, instrument, writer)
+                sections = copy(copier, store, numbers, instrument, writer)
     for section in sections:
         typer.echo(
             f"partition {section.header.partition}: {section.rows:,} rows, complete up to offset"
@@ -56,14 +55,14 @@ def export(
     typer.echo(f"{file}: {file.stat().st_size:,} bytes")
 
 
-def _copy(
+def copy(
     copier: SnapshotCopier,
     store: Store,
     numbers: Sequence[int],
     instrument: str | None,
     writer: SnapshotWriter,
 ) -> list[Section]:
-    """Sections of the partitions that have a snapshot; at least one."""
+    """Copy the partitions that have a snapshot, at least one, or the instrument's row."""
     from slotcast.snapshot_copy import SnapshotMissing, home_of
 
     if instrument is not None:
@@ -100,5 +99,6 @@ def _replaced(file: Path) -> Iterator[SnapshotWriter]:
         draft.unlink(missing_ok=True)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -46,14 +46,10 @@ def load(config: Path | None, data: Path | None) -> tuple[Settings, Bundle]:
 
 
 @contextmanager
-def opened(
-    config: Path | None, data: Path | None, code: int = 1
-) -> Iterator[tuple[Settings, History, Bundle]]:
-    """Settings, history and bundle; what is expected to fail in here ends with exit code `code`."""
-    import logging
-
-    from slotcast.bootstrap import history
+def failing(code: int = 1) -> Iterator[None]:
+    """End with exit code `code` where what can be expected to fail does."""
     from slotcast.controls import UnknownControl
+    from slotcast.imports import ImportRefused
     from slotcast.log.port import LogError
     from slotcast.snapshot import SnapshotDamaged
     from slotcast.snapshot_copy import SnapshotMissing
@@ -61,17 +57,27 @@ def opened(
     from slotcast.store.port import StoreError
     from slotcast_models.bundle import BundleError
 
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    expected = (OSError, ValueError, BundleError, LogError, StoreError, UnknownControl)
+    outside = (OSError, ValueError, BundleError, LogError, StoreError, UnknownControl)
     try:
-        settings, bundle = load(config, data)
-        found = history(settings, data)
-        try:
-            yield settings, found, bundle
-        finally:
-            found.close()
-    except (*expected, SnapshotDamaged, SnapshotForeign, SnapshotMissing) as error:
+        yield
+    except (*outside, SnapshotDamaged, SnapshotForeign, SnapshotMissing, ImportRefused) as error:
         fail(error, code)
+
+
+@contextmanager
+def opened(
+    config: Path | None, data: Path | None, code: int = 1
+) -> Iterator[tuple[Settings, History, Bundle]]:
+    """Settings, history and bundle; as `failing` around all that is done with them."""
+    import logging
+
+    from slotcast.bootstrap import history
+
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    with failing(code):
+        settings, bundle = load(config, data)
+        with closing(history(settings, data)) as found:
+            yield settings, found, bundle
 
 
 def chosen(partitions: Sequence[int], wanted: int | None, code: int = 1) -> Sequence[int]:

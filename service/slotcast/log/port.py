@@ -222,3 +222,15 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Leave the group and give everything back; idempotent."""
+
+
+class TickAppender(Protocol):
+    """What appends to the tick topic of a log, for those who are no member of its group."""
+
+    def append(
+        self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None
+    ) -> Receipt:
+        """As `Log.append`."""
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
