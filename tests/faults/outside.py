@@ -17,6 +17,7 @@ from slotcast.log.memory import MemoryBroker
 from tests.e2e.running import Serving, run_through, schema_of
 
 PATIENCE_S = 30.0
+POLICY = "SLOTCAST_WORKER__ON_DAMAGE"
 
 
 class Life(NamedTuple):
@@ -138,3 +139,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`slotcast ...` as a person runs it."""
     line = [sys.executable, "-m", "slotcast.cli", *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=90, check=False)
+
+
+def until_told(worker: Serving, *whys: str, patience_s: float = 60.0) -> None:
+    """Wait until the worker's log says one of these."""
+    deadline = time.monotonic() + patience_s
+    while not any(why in worker.log_tail(500) for why in whys):
+        assert time.monotonic() < deadline, f"none of {whys} in:\n{worker.log_tail(60)}"
+        time.sleep(0.1)

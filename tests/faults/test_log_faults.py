@@ -11,11 +11,10 @@ import pytest
 from tests.e2e.running import Serving
 from tests.faults.group import Group, live_of
 from tests.faults.oracle import proof
-from tests.faults.outside import Life, Outside, command
+from tests.faults.outside import POLICY, Life, Outside, command
 from tests.faults.report import Fault
 
 NO_SNAPSHOT = {"SLOTCAST_STORE__SNAPSHOT_INTERVAL_S": "600"}
-POLICY = "SLOTCAST_WORKER__ON_DAMAGE"
 
 
 def readiness(worker: Serving) -> str:
