@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from kafka.errors import RetriableError, for_code
 
 from slotcast.log.kafka_client import (
     ANSWER_TIMEOUT_MS,
@@ -108,7 +109,8 @@ def told(error: KafkaError, doing: str, settings: KafkaSettings) -> LogError:
         return NotAllowed(f"may not {doing}: {error.str()}")
     if code == KafkaError._INVALID_ARG:
         return LogError(f"cannot {doing}: {error.str()}: see [kafka] in the config file")
-    refused = code > 0 and not error.retriable()
+    # The library says of few errors whether they pass; kafka-python knows the broker's by number.
+    refused = code > 0 and not issubclass(for_code(code), RetriableError)
     return (LogError if refused else LogUnavailable)(
         f"cannot {doing} at {settings.bootstrap_servers}: {error.str()}; is the broker running,"
         " and is kafka.bootstrap_servers right?"
