@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
 from slotcast.homes import Homes
+from slotcast.partition import Phase
 from slotcast.readings import ServiceReadings
 from slotcast.store.memory import MemoryStore
+from slotcast.store.port import StoreUnavailable
+from slotcast.views import MemoryUnavailable
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 
@@ -73,3 +83,54 @@ def test_expected_is_what_had_been_forecast_for_the_value() -> None:
     assert view is not None
     published = world.broker.forecasts[0][-2].value
     assert f'"forecast":{view.targets[0].expected}'.encode() in published
+
+
+def asked(worker: Worker, question: Callable[[], Any]) -> Any:
+    """What a reader in a thread of its own gets while the worker turns."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(question)
+        while worker._questions.empty() and not answer.done():
+            time.sleep(0.001)
+        while not answer.done():
+            worker.turn()
+        return answer.result()
+
+
+@pytest.mark.parametrize("ask", ["instrument", "free_run"])
+def test_memory_in_the_middle_of_a_replay_is_not_shown(ask: str) -> None:
+    world = World(ticks("A", 400))
+    world.run()
+    world.store._partitions.clear()
+    worker = world.worker()
+    reader = readings_of(worker)
+    questions = {
+        "instrument": lambda: reader.instrument("A"),
+        "free_run": lambda: reader.free_run("A", 3),
+    }
+    while not worker.parts.engine.slots.of_partition(0):
+        worker.turn()
+
+    found = asked(worker, questions[ask])
+
+    assert worker.partitions[0].phase is Phase.RECOVERING
+    assert found is None
+    assert reader.live() == frozenset()
+    drain(worker, world)
+    assert reader.live() == {0}
+    assert asked(worker, questions[ask]).as_of == 400
+
+
+def test_a_row_that_cannot_be_had_from_the_store_is_said_to_be_so() -> None:
+    world = World([*ticks("A", 3), *ticks("B", 5)])
+    worker = world.run(slots=1)
+    reader, store = readings_of(worker), worker.parts.residence._store
+
+    def away(*_: object) -> list[bytes | None]:
+        raise StoreUnavailable("redis is away")
+
+    store.rows = away  # type: ignore[method-assign]
+    with pytest.raises(MemoryUnavailable, match="'A' is paged out, and redis is away"):
+        asked(worker, lambda: reader.free_run("A", 2))
+
+    assert reader.instrument("A") is not None
+    assert asked(worker, lambda: reader.free_run("B", 2)) is not None

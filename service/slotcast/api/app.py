@@ -21,7 +21,8 @@ from slotcast.views import Readings
 from slotcast.workers.peers import Peers
 
 DESCRIPTION = (
-    "Forecasts of the next tick of every instrument, as of the last commit. Names of instruments "
+    "Forecasts of the next tick of every instrument, as of the last commit. Every worker of a "
+    "group answers for every instrument; lists and streams are of one worker. Names of instruments "
     "in paths are percent-encoded. Errors are RFC 9457 problems."
 )
 
