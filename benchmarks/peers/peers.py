@@ -23,7 +23,6 @@ from benchmarks.networks import build, bundle_of
 from benchmarks.pace import output_topic
 from benchmarks.report import Spread, goal, number, ratio, show, write
 from benchmarks.workers import Bench, Run, bench
-from slotcast.settings import KafkaSettings
 from slotcast_models.bundle import STEP, save_bundle
 
 HERE = Path(__file__).parent
@@ -33,7 +32,6 @@ INSTRUMENTS = 400
 SLOW_TICKS = {"Keras, predict": 200, "Keras, predict_on_batch": 2_000}
 """Enough of those that take milliseconds per tick."""
 OURS = "slotcast, librdkafka"
-FAST = {"KAFKA__CLIENT": "librdkafka"}
 GOALS = {"Bytewax, stateful_map": 3.0, "Quix Streams": 8.0, "Kafka Streams, no model": 1.0}
 """How many times as fast slotcast with librdkafka is to be."""
 
@@ -66,10 +64,10 @@ class Race:
         streams = [*java, str(HERE / "streams" / "Peer.java")]
         once, least = "exactly once", "at least once"
         return {
-            "echo, kafka-python": Contestant(once, self._echo),
-            "slotcast, kafka-python": Contestant(once, self._worker),
-            "echo, librdkafka": Contestant(once, lambda: self._echo(**FAST), _without_client()),
-            OURS: Contestant(once, lambda: self._worker(**FAST), _without_client()),
+            "echo, kafka-python": Contestant(once, lambda: self._echo("kafka-python")),
+            "slotcast, kafka-python": Contestant(once, lambda: self._worker("kafka-python")),
+            "echo, librdkafka": Contestant(once, lambda: self._echo("librdkafka")),
+            OURS: Contestant(once, lambda: self._worker("librdkafka")),
             "Kafka Streams, no model": self._peer(once, streams, _without_streams()),
             "Bytewax, stateful_map": self._peer(least, bytewax, _without("bytewax")),
             "Bytewax, own waves": self._peer(
@@ -82,11 +80,11 @@ class Race:
             "Keras, predict": self._peer(least, [*keras, "predict"]),
         }
 
-    def _worker(self, **settings: str) -> AbstractContextManager[Run]:
-        return self._here.worker(self._ticks, BUNDLE__PATH=self._bundle, **settings)
+    def _worker(self, client: str) -> AbstractContextManager[Run]:
+        return self._here.worker(self._ticks, BUNDLE__PATH=self._bundle, KAFKA__CLIENT=client)
 
-    def _echo(self, **settings: str) -> AbstractContextManager[Run]:
-        return self._here.echo(self._ticks, **settings)
+    def _echo(self, client: str) -> AbstractContextManager[Run]:
+        return self._here.echo(self._ticks, KAFKA__CLIENT=client)
 
     def _peer(self, guarantee: str, command: list[str], lacks: str = "", **more: str) -> Contestant:
         def start() -> AbstractContextManager[Run]:
@@ -110,10 +108,6 @@ def _without(package: str) -> str:
     command = [str(PYTHON), "-W", "ignore", "-c", f"import {package}"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     return ran.stderr.strip().splitlines()[-1] if ran.returncode else ""
-
-
-def _without_client() -> str:
-    return "" if "client" in KafkaSettings.model_fields else "this build has no kafka.client"
 
 
 def _without_streams() -> str:
