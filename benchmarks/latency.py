@@ -1,11 +1,12 @@
 """P4: milliseconds from a tick's timestamp to its forecast in a reader's hands, beside an echo.
 
     make bench-latency
-    make bench-latency ARGS="--rates 1000 --seconds 20"
+    make bench-latency ARGS="--rates 1000 --seconds 20 --clients librdkafka"
 
 One process sends ticks at a steady rate and reads the committed forecasts; the worker (`slotcast
 serve`, default bundle, snapshots in Redis) is another, the broker a third. The echo is the same log
-adapter in the worker's place, passing records on. Timestamps are whole milliseconds.
+adapter in the worker's place, passing records on; both with each client library. Timestamps are
+whole milliseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from slotcast.simulator import Market, encode
 from tests.e2e.running import Serving
 from tests.servers import KafkaServer, RedisServer
 
+CLIENTS = ("kafka-python", "librdkafka")
+MODES = ("exactly-once", "at-least-once")
 PERCENTILES = (50, 99, 99.9)
 PULSE_S = 0.005
 P50_GOAL_MS = 12.0
@@ -120,6 +124,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rates", type=int, nargs="+", default=[100, 1_000, 4_000])
     options.add_argument("--seconds", type=float, default=8.0)
+    options.add_argument("--clients", nargs="+", choices=CLIENTS, default=CLIENTS)
     options.add_argument("--echo", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.echo:
@@ -130,17 +135,17 @@ def main() -> None:
         KafkaServer(heap_mb=512) as broker,
         RedisServer() as redis,
     ):
-        for mode in ("exactly-once", "at-least-once"):
-            for who, start in (("echo", _start_echo), ("slotcast", _start_worker)):
-                folder = Path(name) / f"{who}-{mode}"
-                folder.mkdir()
-                address = (broker.bootstrap, redis.url, f"{who}-{mode}")
-                serving = Serving(folder, *address, SCHEMA, 1, mode)
-                end = start(serving)
-                found[f"{who}, {mode}"] = measure(serving.settings, given.rates, given.seconds)
-                end()
-                serving.topics.close()
-    report(found, given.rates)
+        contestants = (("echo", _start_echo), ("slotcast", _start_worker))
+        for client, mode, (who, start) in product(given.clients, MODES, contestants):
+            address = (broker.bootstrap, redis.url, f"{who}-{client}-{mode}")
+            lines = f'client = "{client}"'
+            serving = Serving(Path(name) / address[-1], *address, SCHEMA, 1, mode, kafka=lines)
+            end = start(serving)
+            way = f"{who}, {client}, {mode}"
+            found[way] = measure(serving.settings, given.rates, given.seconds)
+            end()
+            serving.topics.close()
+    report(found, given.rates, given.clients)
 
 
 def _start_worker(serving: Serving) -> Callable[[], object]:
@@ -161,21 +166,26 @@ def _start_echo(serving: Serving) -> Callable[[], object]:
     return process.kill
 
 
-def report(found: dict[str, dict[int, list[float]]], rates: list[int]) -> None:
+def report(
+    found: dict[str, dict[int, list[float]]], rates: list[int], clients: Sequence[str]
+) -> None:
     """Table, goals and JSON."""
     rows = [
         [who, *(" / ".join(number(ms) for ms in by_rate[rate]) for rate in rates)]
         for who, by_rate in found.items()
     ]
     goals = []
-    for mode in ("exactly-once", "at-least-once"):
+    for client, mode in product(clients, MODES):
+        way = f"{client}, {mode}"
         for rate in set(rates) & {1_000}:
-            ours, bare = found[f"slotcast, {mode}"][rate], found[f"echo, {mode}"][rate]
+            ours, bare = found[f"slotcast, {way}"][rate], found[f"echo, {way}"][rate]
             near = all(o <= b + ECHO_MARGIN_MS for o, b in zip(ours[:2], bare[:2], strict=True))
             margin = f"within {ECHO_MARGIN_MS:.0f} ms of the echo in p50 and p99"
-            goals.append(goal(near, f"{mode} at {rate}/s: {margin}"))
+            goals.append(goal(near, f"{way} at {rate}/s: {margin}"))
             if mode == "exactly-once":
-                goals.append(goal(ours[0] <= P50_GOAL_MS, f"p50 at most {P50_GOAL_MS:.0f} ms"))
+                goals.append(
+                    goal(ours[0] <= P50_GOAL_MS, f"{way}: p50 at most {P50_GOAL_MS:.0f} ms")
+                )
     columns = ["ms: p50 / p99 / p99.9", *(f"{rate:,} ticks/s" for rate in rates)]
     show("P4: tick timestamp to forecast read, one broker on this machine", columns, rows, *goals)
     write("latency", {who: {str(r): ms for r, ms in by.items()} for who, by in found.items()})
