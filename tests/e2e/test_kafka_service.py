@@ -30,12 +30,17 @@ def serving(
 ) -> Iterator[Callable[[str, int], Serving]]:
     made: list[Serving] = []
 
-    def make(schema: str = PRICE, partitions: int = 1, delivery: str = "exactly-once") -> Serving:
+    def make(
+        schema: str = PRICE,
+        partitions: int = 1,
+        delivery: str = "exactly-once",
+        client: str = "kafka-python",
+    ) -> Serving:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(
-            Serving(folder, kafka.bootstrap, redis_url, redis_prefix, schema, partitions, delivery)
-        )
+        places = (folder, kafka.bootstrap, redis_url, redis_prefix)
+        lines = f'client = "{client}"'
+        made.append(Serving(*places, schema, partitions, delivery, kafka=lines))
         made[-1].start()
         return made[-1]
 
@@ -45,13 +50,14 @@ def serving(
         one.topics.close()
 
 
+@pytest.mark.parametrize("client", ["kafka-python", "librdkafka"])
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 def test_kill_9_at_random_moments_does_not_show(
-    serving: Callable[..., Serving], delivery: str
+    serving: Callable[..., Serving], delivery: str, client: str
 ) -> None:
     ticks = market_ticks(12_000, 2)
     expected, _ = reference(schema_of(PRICE), ticks)
-    worker, rng = serving(PRICE, 2, delivery), random.Random(4)
+    worker, rng = serving(PRICE, 2, delivery, client), random.Random(4)
     parts, fed = 24, [0, 0]
 
     for part in range(parts):
