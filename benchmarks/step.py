@@ -45,7 +45,6 @@ from benchmarks.streams import Waves, quote_batches
 from slotcast.engine import Engine
 from slotcast.ticks import Parsed, TickParser
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import allocate_published
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import Quantity, TickSchema
 from slotcast_models.step import StepProgram
@@ -184,8 +183,8 @@ def advances(predictor: Predictor, slots: int) -> Contestant:
     """Polls of one wave through the whole predictor, on rows that have learnt already."""
     waves = Waves(slots)
     _, memory = predictor.allocate(max(slots, 2))
-    layout, verdicts = predictor.layout, np.zeros(slots, np.int8)
-    published = allocate_published(slots, layout.targets, layout.levels)
+    verdicts = np.zeros(slots, np.int8)
+    published = predictor.allocate_published(slots)
 
     def run(calls: int) -> float:
         polls = [waves.next() for _ in range(calls)]

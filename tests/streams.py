@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import RESET, Columns, Published, allocate_published
+from slotcast_models.columns import RESET, Columns, Published
 from slotcast_models.memory import NEVER, Memory, view
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
@@ -99,7 +99,7 @@ def run(
     if rows is None:
         rows, _ = stepper.allocate(max(slots, 2))  # one slot alone would be compiled anew
     memory, n = view(rows), len(ticks.slot)
-    published = allocate_published(n, stepper.layout.targets, stepper.layout.levels)
+    published = stepper.allocate_published(n)
     verdicts = np.zeros(n, np.int8)
     edges = [0, *sorted(cuts), n]
     for first, last in pairwise(edges):

@@ -22,7 +22,6 @@ from slotcast_models.columns import (
     VALID,
     Columns,
     Published,
-    allocate_published,
     chosen,
 )
 from slotcast_models.memory import NEVER, Memory
@@ -86,7 +85,7 @@ def prequential(
     """
     rows, memory = predictor.allocate(max(slots, 2))  # one slot alone would be compiled anew
     n, layout = len(ticks.slot), predictor.layout
-    published = allocate_published(n, layout.targets, layout.levels)
+    published = predictor.allocate_published(n)
     verdicts = np.zeros(n, np.int8)
     for first in range(0, n, poll_ticks):
         poll = slice(first, first + poll_ticks)

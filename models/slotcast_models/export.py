@@ -36,7 +36,7 @@ def export_step(network: Any) -> bytes:
 
 
 def saved_network(network: Any) -> bytes:
-    """The network as a .keras file that says nothing of when it was written."""
+    """The network as a .keras file that says nothing of when and where in memory it was written."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "network.keras"
         network.save(path)
@@ -47,8 +47,25 @@ def saved_network(network: Any) -> bytes:
             if name == "metadata.json":
                 facts = json.loads(content)
                 content = json.dumps({"keras_version": facts["keras_version"]}).encode()
+            if name == "config.json":
+                numbers: dict[int, int] = {}
+                content = json.dumps(_numbered(json.loads(content), numbers)).encode()
             undated.writestr(zipfile.ZipInfo(name, LONG_AGO), content)
     return kept.getvalue()
+
+
+def _numbered(part: Any, numbers: dict[int, int]) -> Any:
+    """A configuration whose shared objects are numbered as they appear, not by address."""
+    if isinstance(part, list):
+        return [_numbered(each, numbers) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: numbers.setdefault(each, len(numbers))
+        if key == "shared_object_id"
+        else _numbered(each, numbers)
+        for key, each in part.items()
+    }
 
 
 def _compare(network: Any, program: StepProgram) -> None:

@@ -45,10 +45,10 @@ def build_network(
     start = "zeros" if zero_head else "glorot_uniform"
     if head is None or head.kind == "regression":
         output = keras.layers.Dense(targets, kernel_initializer=start, name="head")(seen)
-        return keras.Model(inputs, output)
+        return keras.Model(inputs, output, name="network")
     parts = [part for j in range(targets) for part in _of_target(head, j, start)]
     output = keras.layers.Concatenate(name="head")([part(seen) for part in parts])
-    return keras.Model(inputs, output)
+    return keras.Model(inputs, output, name="network")
 
 
 def _of_target(head: Head, j: int, start: str) -> list[Any]:

@@ -116,6 +116,7 @@ class Predictor:
         """
         n, slots = len(columns.slot), len(memory.counts)
         assert columns.value.shape == (n, self.layout.quantities), columns.value.shape
+        assert published.extra.shape[2] == self.layout.extras, published.extra.shape
         if n > len(self._scratch.order) or slots > len(self._scratch.seen):
             self._scratch = allocate_scratch(n, slots)
         waves = step_columns(

@@ -88,7 +88,7 @@ class Stepped:
             return layer
 
         self.features = int(network.input_shape[-1])
-        self.model = rebuilt(network, keras.Input((self.features,)), clone, copies)
+        self.model = rebuilt(network, keras.Input((self.features,), name="tick"), clone, copies)
         if not self._steps:
             raise ValueError(
                 "the network has no LSTM, GRU or SimpleRNN layer: nothing to carry; add one"

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 import slotcast
-from slotcast.commands import export, inspect, memory, offsets, proof
+from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof
+from slotcast.commands import train as training
 from slotcast.commands.options import Config, fail
 
 app = typer.Typer(
@@ -222,6 +223,7 @@ app.command()(export.export)
 app.command()(inspect.inspect)
 app.command("import")(memory.import_memory)
 app.command()(memory.reset)
+app.command()(training.train)
 
 
 @app.command()
@@ -233,6 +235,9 @@ def warm() -> None:
 
     warm_up(Predictor(Bundle.load().bind(TickSchema.default())))
     typer.echo("compiled")
+
+
+bundle_app.command("export")(keras_bundle.bundle_export)
 
 
 @bundle_app.command("show")

@@ -1,0 +1,255 @@
+"""`slotcast train` makes a bundle that serving takes, from files and logs, and goes on when cut."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from slotcast.cli import app
+from slotcast.log.sqlite import SqliteLog
+from slotcast.run_settings import keep_schema
+from slotcast_models.bundle import Bundle
+from slotcast_models.columns import RESET
+from slotcast_models.predictor import Predictor
+from slotcast_models.schema import TickSchema
+from tests.streams import columns, run
+
+FAST = ["--cell", "gru:4", "--epochs", "2", "--window", "8", "--rate", "0.01"]
+
+# Keras 3.15 turns tensors into arrays in a way that numpy 2 calls deprecated.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.usefixtures("_quiet_process"),
+]
+
+
+@pytest.fixture
+def _quiet_process(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command sets threads and signals of its process; this one is the tests'."""
+    monkeypatch.setattr("slotcast_models.learner.one_thread", lambda: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, action in before.items():
+        signal.signal(number, action)
+
+
+def sensor_file(path: Path, instruments: int = 3, ticks: int = 200) -> Path:
+    """Two values that fall back to where they were, by instrument."""
+    rng = np.random.default_rng(0)
+    lines = ["sensor,ts,pressure,flow"]
+    noise = rng.normal(size=(ticks, instruments, 2))
+    for t in range(ticks):
+        for i in range(instruments):
+            pressure, flow = 100.0 + noise[t, i]
+            lines.append(f"S{i},{t * 1000},{pressure:.6f},{flow:.6f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def train(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def same_files(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_a_trained_bundle_is_complete_and_served(tmp_path: Path) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+
+    told = train("--from", file, "--out", tmp_path / "made", *FAST)
+
+    bundle = Bundle.load(tmp_path / "made")
+    report = json.loads((tmp_path / "made" / "training.json").read_text())
+    assert set(bundle.manifest.files) == {
+        "network.keras",
+        "step.tflite",
+        "training.json",
+        "training.txt",
+    }
+    assert report["ticks"]["ticks"] == 600
+    assert report["results"]["validation"]["skill"] > 0.1
+    assert (tmp_path / "made" / "training.txt").read_text() in told.output
+    schema = TickSchema(targets=("pressure", "flow"))
+    stepper = Predictor(bundle.bind(schema))
+    said = run(stepper, columns(100.0 + np.random.default_rng(1).normal(size=(200, 2))))
+    assert (said.published.network[100:] != said.published.point[100:]).any()
+
+
+def test_the_same_seed_gives_the_same_bundle_to_the_byte(tmp_path: Path) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+
+    for name in ("one", "two", "other"):
+        seed = 2 if name == "other" else 1
+        options = ["--bundle-name", "made", "--seed", seed, *FAST]
+        train("--from", file, "--out", tmp_path / name, *options)
+
+    assert same_files(tmp_path / "one", tmp_path / "two")
+    assert not same_files(tmp_path / "one", tmp_path / "other")
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+    options = ["--from", file, "--bundle-name", "made", *FAST]
+    train(*options, "--out", tmp_path / "whole")
+
+    class Stop:
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > 10
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slotcast.cli.until_interrupted", Stop)
+        stopped = train(*options, "--out", tmp_path / "cut")
+
+    assert "the same command goes on" in stopped.output
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["checkpoint.npz"]
+    refused = train(*options, "--seed", 2, "--out", tmp_path / "cut", code=1)
+    assert "is of a run with other ticks or options" in refused.output
+    train(*options, "--out", tmp_path / "cut")
+    assert same_files(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "checkpoint.npz").write_bytes(b"PK\x03\x04 no")
+
+    file = sensor_file(tmp_path / "sensors.csv")
+    told = train("--from", file, "--out", tmp_path / "made", *FAST, code=1)
+
+    assert "delete it to begin anew" in told.output
+
+
+@pytest.mark.parametrize(
+    ("head", "extras"),
+    [("classes", ("down", "flat", "up")), ("quantiles", ("0.05", "0.25", "0.5", "0.75", "0.95"))],
+)
+def test_a_head_is_trained_and_published(tmp_path: Path, head: str, extras: Any) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+
+    train("--from", file, "--out", tmp_path / "made", "--head", head, "--rows", "instrument", *FAST)
+
+    bundle = Bundle.load(tmp_path / "made")
+    assert bundle.manifest.network.extras == extras
+    stepper = Predictor(bundle.bind(bundle.schema))
+    value = 100.0 + np.random.default_rng(1).normal(size=(100, 2))
+    said = run(stepper, columns(value)).published.extra
+    assert said.shape == (100, 2, len(extras))
+    if head == "classes":
+        np.testing.assert_allclose(said.sum(-1), 1.0, atol=1e-5)
+    else:
+        assert (np.diff(said, axis=-1) >= 0.0).all()
+        assert np.abs(said[60:].mean((0, 1)) - 100.0).max() < 5.0
+    report = json.loads((tmp_path / "made" / "training.json").read_text())
+    wanted = "accuracy" if head == "classes" else "share_below_quantile"
+    assert wanted in report["results"]["validation"]
+
+
+def embedded_log(directory: Path, rows: int = 400) -> None:
+    """A demo's directory with two partitions, resets among the ticks."""
+    directory.mkdir()
+    keep_schema(directory, TickSchema(targets=("level",)))
+    log = SqliteLog(directory / "slotcast.db", partitions=2)
+    rng = np.random.default_rng(0)
+    for partition in range(2):
+        name = f"P{partition}".encode()
+        records = [
+            json.dumps({"instrument": name.decode(), "ts": t * 1000, "level": v}).encode()
+            for t, v in enumerate(rng.normal(size=rows).tolist())
+        ]
+        records[rows // 4] = b"no tick"
+        log.feed(partition, [name] * rows, records, np.full(rows, -1))
+        log.append(partition, name, None, None)
+        log.feed(partition, [name] * rows, records, np.full(rows, -1))
+    log.close()
+
+
+def test_a_log_is_trained_from_with_its_resets(tmp_path: Path) -> None:
+    embedded_log(tmp_path / "log")
+
+    told = train("--from", tmp_path / "log", "--out", tmp_path / "made", *FAST)
+
+    assert "recorded 1,596 ticks of 2 instruments" in told.output
+    assert "4 not_json" in told.output
+    report = json.loads((tmp_path / "made" / "training.json").read_text())
+    assert report["ticks"]["rejects"] == {"not_json": 4}
+
+
+def test_a_range_of_offsets_is_trained_from(tmp_path: Path) -> None:
+    embedded_log(tmp_path / "log")
+
+    options = ["--from", tmp_path / "log", "--offsets", "101-300", "--out", tmp_path / "made"]
+    told = train(*options, *FAST)
+
+    assert "recorded 400 ticks of 2 instruments" in told.output
+
+
+def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> None:
+    from slotcast.bootstrap import history
+    from slotcast.settings import Settings
+    from slotcast.tick_columns import gather, topic_batches
+
+    embedded_log(tmp_path / "log", rows=50)
+
+    opened = history(Settings.load(None), tmp_path / "log")
+    recorded = gather(topic_batches(opened, None, 49), TickSchema(targets=("level",)))
+    opened.close()
+
+    assert recorded.names == ["P0", "P1"]
+    assert recorded.columns.slot[:6].tolist() == [0, 1, 0, 1, 0, 1]
+    assert (np.diff(recorded.columns.time_ns) >= 0).all()
+    assert not (recorded.columns.kind == RESET).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from", "absent.csv"], "there is no file absent.csv"),
+        (["--cell", "conv:3"], "--cell conv:3: need lstm:UNITS"),
+        (["--rows", "both"], "'both': need one of target, instrument"),
+        (["--head", "both"], "'both': need one of regression, quantiles, classes"),
+        (["--stride", "99"], "stride 99, window 32"),
+        (["--offsets", "1-2"], "--offsets is for topics"),
+        (["--phases", "2"], "was trained with seasons: declare them in"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], message: str) -> None:
+    file = sensor_file(tmp_path / "sensors.csv", ticks=20)
+
+    told = train("--from", file, "--out", tmp_path / "made", *options, code=1)
+
+    assert message in told.output
+
+
+def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "manifest.json").write_text("{}")
+
+    file = sensor_file(tmp_path / "sensors.csv", ticks=20)
+    told = train("--from", file, "--out", tmp_path / "made", code=1)
+
+    assert "is a bundle already" in told.output
+
+
+def test_without_tensorflow_the_way_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+
+    told = train("--from", "x.csv", "--out", tmp_path, code=1)
+
+    assert "pip install 'slotcast[train]'" in told.output
