@@ -17,7 +17,6 @@ TIMES_MS = {"delivery_timeout_ms": 2_000, "session_timeout_ms": 6_000}
 """The shorter outage is longer than the first, the longer one longer than both."""
 
 
-@pytest.mark.both
 @pytest.mark.fault("broker killed and started again")
 def test_a_broker_that_is_killed_does_not_show(
     own_broker: KafkaServer, group: Callable[..., Group], fault: Fault

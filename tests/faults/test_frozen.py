@@ -62,7 +62,6 @@ def test_a_worker_frozen_too_long_goes_on_by_itself(
     workers.check()
 
 
-@pytest.mark.both
 @pytest.mark.fault("partitions lost and regained while frozen")
 def test_partitions_lost_and_regained_in_one_stop_are_recovered(
     group: Callable[..., Group], fault: Fault

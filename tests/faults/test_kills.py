@@ -20,7 +20,6 @@ def long(*points: str) -> list[object]:
     return [pytest.param(point, marks=pytest.mark.long) for point in points]
 
 
-@pytest.mark.both
 @pytest.mark.parametrize("point", [*long("begin", "after-send", "after-offsets"), "after-commit"])
 @pytest.mark.fault("killed in the commit cycle: {point}")
 def test_a_kill_in_the_commit_cycle_does_not_show(

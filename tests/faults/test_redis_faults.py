@@ -41,8 +41,14 @@ FAULTS: dict[str, tuple[Change, Change]] = {
 }
 
 
+LATER = ("frozen", "read-only", "full")
+
+
 @pytest.mark.fault("Redis {how}")
-@pytest.mark.parametrize("how", FAULTS)
+@pytest.mark.parametrize(
+    "how",
+    ["killed", "wiped", *(pytest.param(how, marks=pytest.mark.long) for how in LATER)],
+)
 def test_a_redis_that_fails_does_not_show(
     own_store: RedisServer, group: Callable[..., Group], fault: Fault, how: str
 ) -> None:

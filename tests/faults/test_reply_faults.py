@@ -7,7 +7,7 @@ all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import pytest
@@ -17,12 +17,14 @@ from tests.faults.proxy import Asked, How, ProxiedKafka, through
 from tests.faults.report import Fault
 
 
-def cases(*asked: str, short: tuple[str, ...] = ()) -> list[object]:
-    """Every way, for each of these; `short` are for `make test` too."""
+def cases(
+    *asked: str, hows: Sequence[How] = get_args(How), short: Sequence[str] = ()
+) -> list[object]:
+    """Each of these in each of these ways; `short` are for `make test` too."""
     return [
         pytest.param(what, how, marks=() if f"{what} {how}" in short else pytest.mark.long)
         for what in asked
-        for how in get_args(How)
+        for how in hows
     ]
 
 
@@ -64,7 +66,8 @@ def test_an_answer_that_does_not_come_in_the_cycle_is_never_guessed(
 
 
 @pytest.mark.parametrize(
-    ("asked", "how"), cases("INIT_PRODUCER_ID", "OFFSET_FETCH", "FETCH", "JOIN_GROUP")
+    ("asked", "how"),
+    cases("INIT_PRODUCER_ID", "OFFSET_FETCH", "FETCH", "JOIN_GROUP", hows=("lost", "cut")),
 )
 @pytest.mark.fault("answer to {asked} in recovery: {how}")
 def test_an_answer_that_does_not_come_in_recovery_does_not_show(
