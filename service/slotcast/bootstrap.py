@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ def build_worker(
         patience_s=settings.store.patience_s,
         clock=clock,
         replayed=metrics.replayed.inc,
+        young=_young(log),
         decided=lambda policy, cause: metrics.decisions.labels(policy, cause).inc(),
     )
     encoder = ForecastEncoder(bundle, identity)
@@ -123,6 +124,16 @@ def build_worker(
         wall_ms=lambda: time.time() * 1e3,
     )
     return Worker(parts)
+
+
+def _young(log: Log) -> Sequence[int]:
+    """All partitions of a group that has never committed; none of one that has."""
+    partitions = log.partitions()
+    try:
+        begun = any(log.position(partition) is not None for partition in partitions)
+    except LogError:  # a broker without any offsets yet has no coordinator to ask
+        begun = False
+    return () if begun else partitions
 
 
 class Service:

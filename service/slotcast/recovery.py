@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,6 +79,8 @@ class Recovery:
     clock: Callable[[], float]
     replayed: Callable[[int], None]
     decided: Callable[[str, str], None]
+    young: Collection[int]
+    """Partitions in which a first start is no surprise."""
 
     def note(self, partition: Partition) -> CommitNote:
         """The note for a commit of this partition as it stands."""
@@ -158,6 +160,11 @@ class Recovery:
         """The very first start: commit the origin before any tick."""
         partition.committed = partition.origin = self.log.bounds(partition.number)[0]
         partition.fingerprint = 0
+        if partition.number not in self.young:
+            log.warning(
+                "partition %d is new: the tick topic has grown; instruments that move to it begin"
+                " with an empty memory", partition.number,
+            )  # fmt: skip
         yield from self._commit(partition)
         at("origin-committed")
         note = self.note(partition)

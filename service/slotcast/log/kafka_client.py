@@ -27,6 +27,8 @@ from slotcast.settings import KafkaSettings
 CONTROL_HEADER = "slotcast-control"
 HEARTBEAT_MS = 300
 CLIENT_PREFIX = "slotcast-"
+METADATA_MAX_AGE_MS = 15_000
+"""A topic's new partitions are noticed within this time."""
 ANSWER_TIMEOUT_MS = 5_000
 """Longest wait for one answer of a broker, where nothing else says so."""
 
@@ -62,6 +64,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_timeout_ms": settings.delivery_timeout_ms,
         "reconnect_backoff_max_ms": 1_000,
         "request_timeout_ms": ANSWER_TIMEOUT_MS,
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
 
 

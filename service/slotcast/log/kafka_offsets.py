@@ -17,6 +17,7 @@ from kafka.errors import RetriableError, UnstableOffsetCommitError
 
 from slotcast.log.kafka_client import committed_at, connection, kafka_errors
 from slotcast.log.kafka_reader import Reader
+from slotcast.log.kafka_topics import partitions_of
 from slotcast.log.port import Committed, LogError, NotYet, OffsetsLost
 from slotcast.settings import KafkaSettings
 
@@ -59,7 +60,18 @@ class Offsets:
             self._forecasts.close()
 
     def _check_new(self, partition: int) -> None:
-        """A group without an offset is new, unless it has made forecasts."""
+        """A group without an offset is new, unless it has made forecasts.
+
+        A partition that the topic got while we run may have no place for its forecasts yet.
+        """
+        settings = self._settings
+        with kafka_errors(f"look at topic {settings.forecasts}", settings):
+            count = partitions_of(self._admin, [settings.forecasts]).get(settings.forecasts, 0)
+        if partition >= count:
+            raise NotYet(
+                f"topic {settings.forecasts} has {count} partitions, too few for"
+                f" {settings.ticks}-{partition}: give {settings.forecasts} at least {partition + 1}"
+            )
         self._forecasts = self._forecasts or Reader(self._settings, self._settings.forecasts)
         first, end = self._forecasts.bounds(partition)
         last = _last_value(self._forecasts, partition, first, end)

@@ -27,11 +27,11 @@ def ensure_topics(settings: KafkaSettings) -> LogName:
     with kafka_errors("look at the topics", settings):
         admin = KafkaAdminClient(**connection(settings))
         try:
-            found = _partitions(admin, settings)
+            found = partitions_of(admin, _names(settings))
             missing = [topic for topic in _names(settings) if topic not in found]
             if missing:
                 _create(admin, settings, missing, found.get(settings.ticks, settings.partitions))
-                found = _partitions(admin, settings)
+                found = partitions_of(admin, _names(settings))
             _check_partitions(settings, found)
             _check_not_compacted(admin, settings.ticks)
             _say_if_read_only(admin, settings.ticks)
@@ -45,7 +45,7 @@ def ensure_tick_topic(settings: KafkaSettings) -> None:
     with kafka_errors(f"look at topic {settings.ticks}", settings):
         admin = KafkaAdminClient(**connection(settings))
         try:
-            if settings.ticks not in _partitions(admin, settings):
+            if settings.ticks not in partitions_of(admin, _names(settings)):
                 _create(admin, settings, [settings.ticks], settings.partitions)
         finally:
             admin.close()
@@ -61,9 +61,9 @@ def _names(settings: KafkaSettings) -> list[str]:
     return [settings.ticks, settings.forecasts, settings.dead_letters]
 
 
-def _partitions(admin: Any, settings: KafkaSettings) -> dict[str, int]:
-    """Number of partitions of those of our topics that exist."""
-    described = admin.describe_topics(_names(settings))
+def partitions_of(admin: Any, topics: list[str]) -> dict[str, int]:
+    """Number of partitions of those of these topics that exist."""
+    described = admin.describe_topics(topics)
     return {t["name"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
 
 
