@@ -12,9 +12,12 @@ uninterrupted run publishes. A seed is the whole story: the same seed, the same 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -314,26 +317,42 @@ def run_schedule(seed: int) -> Schedule:
     return schedule
 
 
-def main(first: int, count: int) -> int:
-    """Run these seeds; with one, tell its story."""
-    logging.disable(logging.CRITICAL if count > 1 else logging.NOTSET)
-    for number in range(SCRIPTS):
-        script(number)
-    begun, failed = time.perf_counter(), 0
-    for seed in range(first, first + count):
-        schedule = Schedule(seed)
+def failures(seeds: range) -> list[str]:
+    """What those seeds say whose schedule shows."""
+    logging.disable(logging.CRITICAL)
+    found = []
+    for seed in seeds:
         try:
-            schedule.run()
+            run_schedule(seed)
         except ScheduleFailed as error:
-            failed += 1
-            print(error)  # noqa: T201
-        if count == 1:
-            print("\n".join(schedule.told))  # noqa: T201
+            found.append(str(error))
+    return found
+
+
+def tell(seed: int) -> list[str]:
+    """One schedule's story, with its end."""
+    schedule = Schedule(seed)
+    try:
+        schedule.run()
+    except ScheduleFailed as error:
+        return [*schedule.told, str(error)]
+    return [*schedule.told, "nothing shows"]
+
+
+def run_all(first: int, count: int) -> int:
+    """Run these seeds on every core; the exit code."""
+    begun, cores = time.perf_counter(), os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        parts = [range(at, min(at + 100, first + count)) for at in range(first, first + count, 100)]
+        found = [text for some in pool.map(failures, parts) for text in some]
     took_s = time.perf_counter() - begun
-    print(f"{count} schedules in {took_s:.1f} s, {count / took_s:.0f} a second; {failed} failed")  # noqa: T201
-    return 1 if failed else 0
+    rate = f"{count / took_s:.0f} a second on {cores} cores"
+    print("\n".join([*found, f"{count} schedules in {took_s:.1f} s, {rate}; {len(found)} failed"]))  # noqa: T201
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
     arguments = [int(text) for text in sys.argv[1:]]
-    sys.exit(main(arguments[0], arguments[1] if len(arguments) > 1 else 1))
+    if len(arguments) > 1:
+        sys.exit(run_all(*arguments))
+    print("\n".join(tell(arguments[0])))  # noqa: T201
