@@ -394,6 +394,7 @@ def test_an_unexpected_error_leaks_nothing_and_can_be_found_in_the_log(
 
     body = assert_problem(response, problems.UNEXPECTED)
     assert "secret" not in response.text
+    assert response.headers["connection"] == "close"
     assert body["incident"] in body["detail"]
     assert any(
         body["incident"] in r.message and "secret inside" in r.message for r in caplog.records

@@ -185,7 +185,9 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
     incident = secrets.token_hex(4)
     _log.error("incident %s: %s %s: %r", incident, request.method, _path(request), error)
     detail = f"an error in slotcast, not in the request: look for incident {incident} in its log"
-    return problem(_path(request), Refused(UNEXPECTED, detail, incident=incident))
+    # The server closes the connection after it: say so, or the client's next request may be lost.
+    closing = {"Connection": "close"}
+    return problem(_path(request), Refused(UNEXPECTED, detail, closing, incident=incident))
 
 
 def _path(request: Request) -> str:
