@@ -62,7 +62,7 @@ def judge(
     letters = [sorted(worker.dead_letters(p), key=_place) for p in partitions]
     told = [[_facts(dead_letter_of(record)) for record in some] for some in letters]
     due = [[_facts(letter) for letter in expected.dead_letters[p]] for p in partitions]
-    fault.repeats, fault.losses = _count([*found, *told], [*wanted, *due])
+    fault.repeats, fault.losses = count([*found, *told], [*wanted, *due])
 
     for partition in partitions:
         assert found[partition] == wanted[partition], f"forecasts of partition {partition}"
@@ -120,7 +120,7 @@ def _facts(letter: Any) -> tuple[Any, ...]:
     return (letter.offset, letter.reason, letter.key, letter.value, letter.length, letter.sha256)
 
 
-def _count(found: Sequence[Sequence[Any]], due: Sequence[Sequence[Any]]) -> tuple[int, int]:
+def count(found: Sequence[Sequence[Any]], due: Sequence[Sequence[Any]]) -> tuple[int, int]:
     """(too many, missing)."""
     there = Counter((i, one) for i, some in enumerate(found) for one in some)
     wanted = Counter((i, one) for i, some in enumerate(due) for one in some)

@@ -72,7 +72,7 @@ def test_a_worker_frozen_past_every_timeout_publishes_nothing_when_it_wakes(
 
 @pytest.mark.fault("rolling restart")
 def test_a_rolling_restart_moves_no_partition(group: Callable[..., Group], fault: Fault) -> None:
-    workers = group(session_timeout_ms=20_000)
+    workers = group(session_timeout_ms=20_000, max_poll_interval_ms=20_000)
     pair = [workers.join("worker-0"), workers.join("worker-1")]
     workers.feed()
     shares = [live_of(worker) for worker in pair]
