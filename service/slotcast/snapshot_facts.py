@@ -98,7 +98,7 @@ def print_partition(found: dict[str, Any]) -> None:
     """The facts of a partition as a table."""
     table = Table(show_header=False)
     for name, value in found.items():
-        if name not in ("instruments", "exported_ms"):
+        if name not in ("instruments", "exported_ms", "unreadable"):
             table.add_row(name.replace("_", " "), _text(value))
     Console().print(table)
 

@@ -70,6 +70,7 @@ def _print(found: dict[str, Any], instrument: str | None) -> None:
 
     print_partition(found)
     if "unreadable" in found:
+        typer.secho(f"rows are not shown: {found['unreadable']}", fg="yellow")
         return
     shown = found["instruments"]
     print_instruments(shown, len(shown) if instrument else found["rows"])
