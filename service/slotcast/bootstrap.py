@@ -6,6 +6,7 @@ SQLite file, `real` on Kafka and Redis.
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import socket
@@ -72,6 +73,9 @@ def prepare(settings: Settings) -> None:
     Before a worker joins its group: a member that compiles does not poll, and is thrown out.
     """
     warm_up(Predictor(load_bundle(settings)))
+    # What is here by now stays. Else every few thousand records the collector looks at all of it.
+    gc.collect()
+    gc.freeze()
 
 
 def build_worker(
