@@ -23,7 +23,7 @@ from slotcast.board import Board
 from slotcast.damage import DECISIONS, StoppedByPolicy
 from slotcast.delivery import Cycle, Delivery
 from slotcast.engine import Engine
-from slotcast.log.port import CommitFailed, Log, LogUnavailable, Poll
+from slotcast.log.port import CommitFailed, Log, LogUnavailable, OffsetOutOfRange, Poll
 from slotcast.metrics import Metrics
 from slotcast.partition import Partition, Phase
 from slotcast.recovery import Recovery
@@ -44,7 +44,7 @@ WAITING_POLL_MS = 50
 UNAVAILABLE_PAUSE_S = 1.0
 """From the log's last failure to answer until a recovery asks it again."""
 CAUSES = (
-    *("gained", "CommitFailed", "LogUnavailable"),
+    *("gained", "CommitFailed", "LogUnavailable", "OffsetOutOfRange"),
     *("SnapshotDamaged", "StoreFenced", "StoreUnavailable"),
 )
 """Why partitions are recovered: assigned to this worker, or what went wrong."""
@@ -126,7 +126,7 @@ class Worker:
         timeout_ms = parts.settings.poll_timeout_ms
         if recovering:
             timeout_ms = WAITING_POLL_MS if self._waiting else 0
-        poll = parts.log.poll(timeout_ms, parts.settings.max_poll_ticks)
+        poll = self._poll(timeout_ms)
         self._follow_membership(poll)
         cycle = self._deliver(poll)
         if recovering or self._recoveries:
@@ -134,6 +134,19 @@ class Worker:
         self._maintain(idle=cycle is None)
         self._answer_questions()
         return cycle
+
+    def _poll(self, timeout_ms: int) -> Poll:
+        """What the log has; nothing if retention has passed us, and then partitions recover."""
+        try:
+            return self.parts.log.poll(timeout_ms, self.parts.settings.max_poll_ticks)
+        except OffsetOutOfRange as error:
+            live = [number for number in self.partitions if self._is_live(number)]
+            if not live:
+                raise
+            log.warning("partitions %s are recovered: %s", live, error)
+            for number in live:
+                self._begin_recovery(number, OffsetOutOfRange.__name__)
+            return Poll()
 
     def _space_commits(self) -> None:
         """Let `commit_interval_ms` pass between commits; 0, the default, never waits."""

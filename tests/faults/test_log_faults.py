@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Callable
 from urllib.error import HTTPError
 
@@ -74,6 +76,39 @@ def test_retention_that_passed_the_watermark_is_left_to_the_policy(
     lives = {0: [Life(0, 0, committed), Life(origin, committed, end)]}
     workers.check(outside.expected(lives), proved=False)
     assert {p: report["faults"] for p, report in proof(worker).items()} == {0: {}}  # undecided
+
+
+@pytest.mark.long
+@pytest.mark.fault("retention has passed a worker that was frozen")
+def test_retention_that_passes_a_frozen_worker_stops_that_partition_only(
+    group: Callable[..., Group], fault: Fault
+) -> None:
+    workers = group(partitions=2)
+    worker = workers.join()
+    workers.feed()
+    workers.flow_for(0.5)
+    outside = Outside(worker)
+
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGSTOP)
+    time.sleep(2.0)  # shorter than the session, so that it keeps its partitions
+    outside.note_ticks()
+    committed = outside.committed(0)
+    assert workers.feeder is not None
+    first = workers.feeder.fed[0] - 20
+    worker.topics.trim(0, first)
+    worker.process.send_signal(signal.SIGCONT)
+    fault.injected()
+    until_stopped(workers, worker, f"but the log begins at {first}")
+    workers.flow_for(0.5, {1})
+    worker.stop()
+    worker.start(**{POLICY: "cold"})
+    workers.flow_for(0.5)
+
+    assert "offsets that nobody has read are gone" in worker.log_tail(200)
+    end = len(workers.feeder.stop()[0])
+    lives = {0: [Life(0, 0, committed), Life(first, first, end)]}
+    workers.check(outside.expected(lives), proved=False)
 
 
 @pytest.mark.fault("committed offsets expired, and the command that brings them back")

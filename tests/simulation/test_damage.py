@@ -12,6 +12,7 @@ import pytest
 from slotcast.damage import RecoveryImpossible
 from slotcast.log.memory import Forecast
 from slotcast.log.port import Committed, OffsetsLost
+from slotcast.partition import Phase
 from slotcast.snapshot import FORMAT, decode_header, encode_header
 from tests.simulation.world import World, drain, write_event
 
@@ -100,6 +101,23 @@ def test_ticks_that_nobody_has_read_are_counted(caplog: pytest.LogCaptureFixture
 
     assert "15 offsets that nobody has read are gone" in caplog.text
     assert positions(world.broker.forecasts[0])[10] == (25, 25, 1)
+
+
+def test_retention_that_passes_a_running_worker_stops_that_partition_only() -> None:
+    world = World([*ticks(0, 10), ("raw", 1, b"k", b"{")], 2)
+    worker = world.run()
+    feed(world, 10, 40)
+    world.broker.trim(0, 25)
+
+    worker.turn()
+    write_event(world.broker, ("raw", 1, b"k", b"{"))
+    for _ in range(10):
+        worker.turn()
+
+    assert worker.partitions[0].phase is Phase.STOPPED
+    assert "the log begins at 25" in worker.partitions[0].damage
+    assert len(world.broker.dead_letters[1]) == 2
+    assert len(world.broker.forecasts[0]) == 10
 
 
 @pytest.mark.parametrize("policy", ["cold", "warm-up"])

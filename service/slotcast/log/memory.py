@@ -150,6 +150,9 @@ class MemoryLog:
         live = sorted(self._live)
         turn = self._polls % max(len(live), 1)
         for partition in live[turn:] + live[:turn]:
+            if self._live[partition] < self.broker.first[partition]:
+                self._gained, self._lost = gained, lost
+                raise OffsetOutOfRange(f"ticks-{partition} was trimmed beyond us")
             batch = self._batch(partition, self._live[partition], max_ticks)
             if len(batch):
                 self._live[partition] = int(batch.offsets[-1]) + 1

@@ -180,7 +180,10 @@ class Log(Protocol):
         """All partitions of the tick topic, owned by this worker or not."""
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
-        """Up to `max_ticks` records of live partitions, at once if there are any."""
+        """Up to `max_ticks` records of live partitions, at once if there are any.
+
+        Raises `OffsetOutOfRange` where retention has passed the position of one.
+        """
 
     def hold(self, partition: int) -> None:
         """Stop delivering this partition (it stays owned)."""
