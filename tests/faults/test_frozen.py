@@ -68,16 +68,16 @@ def test_a_worker_frozen_too_long_goes_on_by_itself(
 def test_partitions_lost_and_regained_in_one_stop_are_recovered(
     group: Callable[..., Group], fault: Fault
 ) -> None:
-    """Another worker had them meanwhile and moved on; the old one's memory is void."""
+    """Another worker had them meanwhile and moved on; the old one's memory is void.
+
+    It stops between two transactions: inside of one, the guest would end it and the worker too.
+    """
     workers = group(partitions=2, session_timeout_ms=2_000)
-    worker = workers.join("worker-0")
+    worker = workers.join("worker-0", SLOTCAST_FAILPOINT="after-commit:40:SIGSTOP")
     workers.feed()
-    workers.flow_for(0.5)
     given = gained(worker)
 
-    assert worker.process is not None
-    worker.process.send_signal(signal.SIGSTOP)
-    fault.injected()
+    freeze(workers, worker, fault)
     guest = workers.join("worker-1")
     workers.until_live(guest, {0, 1})
     workers.flow_for(0.5)
