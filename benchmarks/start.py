@@ -22,17 +22,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks.report import Spread, goal, number, show, write
+from benchmarks.topics import SCHEMA
 from slotcast.simulator import Market, encode
 from tests.e2e.running import Serving
 from tests.servers import KafkaServer, RedisServer, free_ports
 
 READY_GOAL_S = 3.0
-SCHEMA = """
-[schema]
-targets = [{ name = "price", gt = 0, log = true }]
-features = [{ name = "volume", ge = 0 }]
-max_ahead_ms = 100000000000
-"""
 COMMAND = [sys.executable, "-m", "slotcast.cli"]
 
 
