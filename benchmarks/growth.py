@@ -75,9 +75,12 @@ def main() -> None:
         }
         spread = {n: by_partitions(here, n, given.ticks) for n in given.partitions}
         soaks = {n: soak(here, n, given.soak_ticks) for n in SOAKS if given.soak_ticks}
-    report_instruments(resident, paged)
-    report_partitions(spread)
-    report_soaks(soaks, given.soak_ticks)
+    if resident:
+        report_instruments(resident, paged)
+    if spread:
+        report_partitions(spread)
+    if soaks:
+        report_soaks(soaks, given.soak_ticks)
     write(
         "growth",
         {"ticks": given.ticks, "resident": resident, "paged": paged, "partitions": spread}
