@@ -31,6 +31,7 @@ from slotcast.log.history import History
 from slotcast.log.port import Log, LogError, TickAppender
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
+from slotcast.opening import Opening
 from slotcast.readings import ServiceReadings
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
@@ -92,13 +93,12 @@ def build_worker(
     residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
     recovery = Recovery(
         log=log,
-        store=store,
+        opening=Opening(store, log.name, bundle.identity, settings.store.patience_s, clock),
         engine=engine,
         residence=residence,
         parser=parser,
         numerics=identity,
         on_damage=settings.worker.on_damage,
-        patience_s=settings.store.patience_s,
         clock=clock,
         replayed=metrics.replayed.inc,
         young=_young(log),

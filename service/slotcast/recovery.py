@@ -19,7 +19,6 @@ after work, False while it waits for something outside.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,16 +39,15 @@ from slotcast.log.port import (
     Batch,
     Committed,
     Log,
-    LogName,
     NotYet,
-    OffsetOutOfRange,
     OffsetsLost,
     Outbox,
 )
+from slotcast.opening import Opening
 from slotcast.partition import CommitNote, Partition, Phase
 from slotcast.residence import Residence
-from slotcast.snapshot import Header, SnapshotDamaged, decode_header
-from slotcast.store.port import Store, StoreUnavailable
+from slotcast.snapshot import Header, SnapshotDamaged
+from slotcast.store.port import StoreUnavailable
 from slotcast.ticks import TickParser
 
 log = logging.getLogger("slotcast.recovery")
@@ -69,13 +67,12 @@ class Recovery:
     """What recoveries need; `partition` is the only thing that differs between them."""
 
     log: Log
-    store: Store
+    opening: Opening
     engine: Engine
     residence: Residence
     parser: TickParser
     numerics: str
     on_damage: OnDamage
-    patience_s: float
     clock: Callable[[], float]
     replayed: Callable[[int], None]
     decided: Callable[[str, str], None]
@@ -97,7 +94,7 @@ class Recovery:
     def run(self, partition: Partition, *, trusted: bool = True) -> Iterator[bool]:
         """Recover the partition and take it live; its snapshot is used if it is trusted.
 
-        Raises RecoveryImpossible, CommitFailed, StoreError.
+        Raises RecoveryImpossible, LogError, StoreError.
         """
         known = yield from self._known(partition)
         at("recovery-asked")
@@ -130,7 +127,7 @@ class Recovery:
         try:
             committed = yield from self._patiently(number, lambda: self.log.committed(number))
         except OffsetsLost:
-            header = yield from self._stored_header(partition)
+            header = yield from self.opening.header(partition)
             if header is None or header.topic_id == self.log.name.topic_id:
                 raise
             return self._made_anew(Committed(NOWHERE, ""), header.topic_id)
@@ -175,9 +172,9 @@ class Recovery:
 
         So it can be recovered if the snapshot tells where memory began.
         """
-        header = yield from self._stored_header(partition)
+        header = yield from self.opening.header(partition)
         what = f"the committed offset {committed.offset} was moved by hand (it has no note)"
-        if header is not None and self._is_of_this_log(header, partition.number):
+        if header is not None and self.opening.is_of_this_log(header, partition.number):
             own = self.engine.predictor.bundle.identity
             if header.bundle == own and header.origin <= committed.offset:
                 log.warning(
@@ -199,8 +196,8 @@ class Recovery:
 
     def _stored_origin(self, partition: Partition) -> Generator[bool, None, int | None]:
         """Where memory began, if the store has a snapshot of ours."""
-        header = yield from self._stored_header(partition)
-        if header is None or not self._is_of_this_log(header, partition.number):
+        header = yield from self.opening.header(partition)
+        if header is None or not self.opening.is_of_this_log(header, partition.number):
             return None
         return header.origin if header.bundle == self.engine.predictor.bundle.identity else None
 
@@ -241,7 +238,7 @@ class Recovery:
         if not damage and not use:
             damage = out_of_reach(partition.origin, partition.committed, bounds)
         if not damage:
-            self._set_mark(partition, (yield from self._open_snapshot(partition, use)))
+            self._set_mark(partition, (yield from self.opening.open(partition, use=use)))
             damage = out_of_reach(partition.watermark, partition.committed, bounds)
         if damage:
             yield from self._begin_anew(partition, known, damage)
@@ -271,7 +268,7 @@ class Recovery:
         yield from self._prove_ownership(partition, known)
         partition.damage = f"{damage.text}: {self.on_damage} start at {begun.origin}"
         partition.origin, partition.committed = begun.origin, begun.committed
-        self._set_mark(partition, (yield from self._open_snapshot(partition, use=False)))
+        self._set_mark(partition, (yield from self.opening.open(partition, use=False)))
 
     def _differs(self, partition: Partition, expected: int) -> None:
         number = partition.number
@@ -287,88 +284,13 @@ class Recovery:
         partition.damage = f"{damage}: going on with the memory that the replay made"
         log.error("partition %d: %s", number, partition.damage)
 
-    def _open_snapshot(
-        self, partition: Partition, use: bool
-    ) -> Generator[bool, None, Header | None]:
-        """Claim the store, and load header and index; without a store in time: None."""
-        partition.claim, partition.index = None, {}
-        return (yield from self._of_store(partition, lambda: self._load(partition, use)))
-
-    def _load(self, partition: Partition, use: bool) -> Header | None:
-        number = partition.number
-        self._claim(partition)
-        at("recovery-claimed")
-        data = self.store.header(number) if use else None
-        header = self._usable(partition, data) if data is not None else None
-        if header is None:
-            self._clear(partition)
-        else:
-            partition.index = self.store.index(number)
-        at("recovery-indexed")
-        return header
-
-    def _stored_header(self, partition: Partition) -> Generator[bool, None, Header | None]:
-        """The header in the store, whosever it is; None if there is none to be had."""
-        data = yield from self._of_store(partition, lambda: self.store.header(partition.number))
-        try:
-            return None if data is None else decode_header(data)
-        except SnapshotDamaged:
-            return None
-
-    def _of_store(
-        self, partition: Partition, ask: Callable[[], Answer | None]
-    ) -> Generator[bool, None, Answer | None]:
-        """What the store answers within our patience, else None."""
-        begun = self.clock()
-        while True:
-            try:
-                return ask()
-            except StoreUnavailable as error:
-                partition.claim, partition.index = None, {}
-                if self.clock() - begun >= self.patience_s:
-                    number = partition.number
-                    log.warning("partition %d goes on without its store: %s", number, error)
-                    return None
-                yield False
-
-    def _claim(self, partition: Partition) -> None:
-        partition.claim = self.store.claim(partition.number, secrets.token_hex(8))
-
-    def _clear(self, partition: Partition) -> None:
-        self.store.clear(partition.number)
-        self._claim(partition)
-
-    def _usable(self, partition: Partition, data: bytes) -> Header:
-        header = decode_header(data)
-        own = self.engine.predictor.bundle.identity
-        if header.bundle != own:
-            raise SnapshotDamaged(f"snapshot is of bundle {header.bundle}, this worker has {own}")
-        if not self._is_of_this_log(header, partition.number):
-            raise SnapshotDamaged(
-                f"snapshot is of partition {header.partition} of topic {header.topic} (id"
-                f" {header.topic_id or 'none'}) in group {header.group}: it is foreign"
-            )
-        if header.origin != partition.origin or header.watermark > partition.committed:
-            raise SnapshotDamaged(
-                f"snapshot covers {header.origin} to {header.watermark}, the committed memory "
-                f"{partition.origin} to {partition.committed}: it is of another log or time"
-            )
-        return header
-
-    def _is_of_this_log(self, header: Header, number: int) -> bool:
-        found = LogName(header.topic, header.topic_id, header.group), header.partition
-        return found == (self.log.name, number)
-
     def _replay(self, partition: Partition) -> Iterator[bool]:
         partition.replay_from = partition.replay_at = partition.watermark
-        try:
-            for batch in self.log.read(partition.number, partition.watermark, partition.committed):
-                for piece in batch.pieces(self.engine.most_ticks):  # there may be no more slots
-                    self._replay_piece(partition, piece)
-                    at("recovery-replaying")
-                    yield True
-        except OffsetOutOfRange as error:
-            raise RecoveryImpossible(f"partition {partition.number}: {error}") from error
+        for batch in self.log.read(partition.number, partition.watermark, partition.committed):
+            for piece in batch.pieces(self.engine.most_ticks):  # there may be no more slots
+                self._replay_piece(partition, piece)
+                at("recovery-replaying")
+                yield True
         partition.replay_at = partition.committed
 
     def _replay_piece(self, partition: Partition, batch: Batch) -> None:

@@ -246,7 +246,7 @@ class Worker:
         except StoppedByPolicy as error:
             self._stop_partition(self.partitions[number], str(error))
             return True
-        except (CommitFailed, LogUnavailable, StoreError) as error:
+        except (CommitFailed, LogUnavailable, OffsetOutOfRange, StoreError) as error:
             log.warning("recovery of partition %d begins again: %s", number, error)
             self._begin_recovery(number, type(error).__name__)
             return False
