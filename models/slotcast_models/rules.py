@@ -21,13 +21,16 @@ class FoldRules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale_rate: float = Field(0.002, gt=0, le=1, description="Weight of a change in the scale.")
-    level_rate: float = Field(0.02, gt=0, le=1, description="Weight of a value in the level.")
+    level_rate: float = Field(0.01, gt=0, le=1, description="Weight of a value in the level.")
     error_rate: float = Field(0.02, gt=0, le=1, description="Weight of an error in its scale.")
     break_scales: float = Field(30.0, gt=0, description="A larger change is a level break.")
     gap_medians: float = Field(
         20.0, gt=0, description="A gap is longer than this many median steps."
     )
     forgetting: float = Field(0.9997, gt=0, le=1, description="Readout forgetting per tick.")
+    forgetting_share: float = Field(
+        0.5, gt=0, description="The readout looks back over at most this share of the ticks."
+    )
     ridge: float = Field(10.0, gt=0, description="Readout prior precision.")
     warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")
     stage_forgetting: float = Field(0.999, gt=0, le=1, description="Second-stage forgetting.")
@@ -55,7 +58,7 @@ class FoldRules(BaseModel):
         1, ge=0, description="Changes seen on either side of the one a season ago."
     )
     harmonics: int = Field(
-        3, ge=0, description="Sine and cosine pairs over the shortest season in the readout."
+        4, ge=0, description="Sine and cosine pairs over the shortest season in the readout."
     )
     input_history: int = Field(32, ge=1, description="Network inputs kept for a bundle switch.")
 
@@ -98,9 +101,9 @@ predictable, and only the second stage holds its model back. In between stands w
 _ORDER = (
     "scale_rate", "level_rate", "error_rate", "break_scales", "gap_medians", "forgetting", "ridge",
     "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
-    "interval_rate", "profile_rate",
+    "interval_rate", "profile_rate", "forgetting_share",
 )  # fmt: skip
 
 SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
 WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
-GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, MAX_GAP_NS = range(11, 16)
+GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, MAX_GAP_NS = range(11, 17)

@@ -95,6 +95,13 @@ def take_step(memory: Memory, slot: int, time_ns: int, free: bool, seasons: Seas
 
 
 @compiled
+def shift_ring(memory: Memory, slot: int, j: int, change: float) -> None:
+    """Move the past of target `j` along with a level break, so that a season ago compares."""
+    for i in range(memory.ring.shape[2]):
+        memory.ring[slot, j, i] += change
+
+
+@compiled
 def past(memory: Memory, slot: int, j: int, step: int) -> float:
     """The value of target `j` (in u) at that step; NaN if there was no tick or it is too old."""
     cell = step % memory.ring_step.shape[1]

@@ -31,6 +31,7 @@ def facts(bundle: Bundle) -> dict[str, Any]:
         "readout": f"bias, {layout.lags} own lags, deviation, "
         f"{bundle.siblings} siblings with change and deviation, "
         f"{bundle.seasons.features} of seasons, network",
+        "kind": schema.kind or "not declared",
         "seasons": list(schema.seasons),
         "lookbacks": bundle.seasons.lookbacks.tolist(),
         "levels": list(manifest.rules.levels),

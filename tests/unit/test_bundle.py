@@ -49,6 +49,19 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert saved.fingerprint == default.fingerprint
 
 
+def test_the_default_has_the_default_rules() -> None:
+    assert Bundle.load().manifest.rules == FoldRules()
+
+
+def test_a_network_with_phases_needs_seasons() -> None:
+    spec = {"phases": 2, "inputs": 3 + 4}
+
+    with pytest.raises(BundleError, match=r"trained with seasons: declare them in .schema."):
+        changed(network=spec).bind(LEVEL)
+    daily = LEVEL.model_copy(update={"seasons": (24,)})
+    assert changed(network=spec).bind(daily).schema == daily
+
+
 def test_the_default_fits_every_schema() -> None:
     bundle = Bundle.load()
 

@@ -20,6 +20,7 @@ from slotcast_models.memory import (
     GATE_WEIGHT,
     HERE,
     LEVEL,
+    LOST,
     MEDIAN_NS,
     MISSING,
     PENDING,
@@ -202,6 +203,34 @@ def test_a_feature_that_no_tick_had_stays_unseen() -> None:
     assert told.memory.quantity[0, 1].tolist() == [0.0] * 8 + [UNSEEN]
 
 
+def test_a_feature_that_is_missing_at_a_gap_makes_no_change_over_it() -> None:
+    schema = WITH_FEATURE.model_copy(update={"max_gap_ms": 60_000})
+    told = run(predictor(schema), columns(np.column_stack([walk(100), walk(100, seed=1)])))
+    feature = told.memory.quantity[0, 1]
+    scale = feature[SCALE_SUM : BUSY_WEIGHT + 1].copy()
+
+    missing = [[3.0, math.nan], [3.1, math.nan]]
+    continued(told, after(100, missing, pause_s=61.0), schema)
+    assert feature[PRESENT] == LOST
+
+    continued(told, after(102, [[3.2, 1e6]], pause_s=62.0), schema)
+    assert (feature[PRESENT], feature[CHANGE], feature[VALUE]) == (HERE, 0.0, 1e6)
+    assert same_bits(feature[SCALE_SUM : BUSY_WEIGHT + 1], scale)
+
+
+@pytest.mark.parametrize(("jump", "kept"), [(20.0, True), (1000.0, False)])
+def test_the_level_outlives_a_gap_unless_the_value_jumped(jump: float, kept: bool) -> None:
+    told = run(predictor(PAUSED), columns(walk(100)))
+    quantity = told.memory.quantity[0, 0]
+    level, value = quantity[LEVEL], quantity[VALUE] + jump
+
+    continued(told, after(100, [value], pause_s=61.0), PAUSED)
+
+    rate = FoldRules().level_rate
+    assert quantity[LEVEL] == pytest.approx(level + rate * (value - level) if kept else value)
+    assert told.memory.counts[0, [GAPS, BREAKS]].tolist() == [1, 0]
+
+
 def test_a_gap_is_not_scored_and_not_learnt_from() -> None:
     told = run(predictor(PAUSED), columns(walk(100)))
     before, quantity = told.memory.target.copy(), told.memory.quantity[0, 0].copy()
@@ -291,6 +320,49 @@ def test_a_change_of_29_scales_is_no_break() -> None:
     continued(told, after(200, [quantity[VALUE] + 29.0 * target[SCALE]]))
 
     assert told.memory.counts[0, BREAKS] == 0
+
+
+def test_a_split_moves_the_past_along() -> None:
+    """A split of a stock, one week into a daily season: the season goes on at the new level."""
+    schema = TickSchema(targets=(Quantity(name="x"),), seasons=(12,), kind="sensor")
+    x = 5.0 * np.tile(np.random.default_rng(1).normal(size=12), 60) + walk(720, scale=0.1)
+    split = x.copy()
+    split[600:] -= 2000.0
+    at = slice(602, 612)
+
+    miss = [
+        (series[at] - run(predictor(schema), columns(series)).published.point[601:611, 0]).std()
+        for series in (x, split)
+    ]
+
+    assert miss[1] < 1.5 * miss[0] + 0.5
+
+
+def test_a_sensor_that_froze_for_200_000_ticks_is_as_good_as_new() -> None:
+    x = autoregressive(2000, seed=4)
+    stepper = predictor(ANY_LEVEL.model_copy(update={"kind": "sensor"}))
+    told = run(stepper, columns(np.concatenate([x, np.full(200_000, x[-1])])))
+    size = told.memory.cov.shape[2]
+    assert np.isfinite(told.memory.cov).all()
+    assert np.trace(told.memory.cov[0, 0]) < 101.0 * size / FoldRules().ridge
+    errors, naive = (told.memory.target[0, 0, f] for f in (SQUARED_ERROR, SQUARED_NAIVE))
+
+    run(stepper, after(202_000, autoregressive(4000, seed=5)), rows=told.rows)
+
+    target = told.memory.target[0, 0]
+    assert 1.0 - (target[SQUARED_ERROR] - errors) / (target[SQUARED_NAIVE] - naive) > 0.1
+    assert told.memory.counts[0, BREAKS] == 0
+
+
+def test_values_below_zero_are_values() -> None:
+    x = autoregressive(2000)
+    told, lifted = (run(eager(ANY_LEVEL), columns(x + lift)) for lift in (0.0, 1000.0))
+
+    assert (x < 0.0).mean() == pytest.approx(0.5, abs=0.1)
+    assert told.memory.counts[0, SCORED] == 1999
+    skills = [float(one.published.skill[-1, 0]) for one in (told, lifted)]
+    assert skills[0] == pytest.approx(skills[1], abs=1e-6)
+    assert skills[0] > 0.1
 
 
 def test_a_stuck_series_wakes_without_a_break() -> None:

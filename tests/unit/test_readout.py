@@ -18,6 +18,7 @@ from slotcast_models.memory import (
     TARGET_FIELDS,
 )
 from slotcast_models.readout import (
+    YOUNGEST_TICKS,
     candidate_change,
     gate_is_open,
     learn_gate,
@@ -28,6 +29,8 @@ from slotcast_models.rules import STAGE_PRIOR, STAGE_RIDGE, FoldRules
 
 Floats = NDArray[np.float64]
 SIZE = 4
+OLD = 10**18
+"""Ticks of a row that has seen so many that the manifest's forgetting holds."""
 
 
 def rules(**changed: Any) -> Floats:
@@ -35,13 +38,13 @@ def rules(**changed: Any) -> Floats:
 
 
 def learnt(
-    x: Floats, labels: Floats, start: Floats | None = None, **changed: Any
+    x: Floats, labels: Floats, start: Floats | None = None, ticks: int = OLD, **changed: Any
 ) -> tuple[Floats, Floats]:
     weights = np.zeros(SIZE) if start is None else start.copy()
     constants = rules(**changed)
     cov, gain = np.eye(SIZE) / FoldRules(**changed).ridge, np.zeros(SIZE)
     for features, label in zip(x, labels, strict=True):
-        learn_readout(weights, cov, features, label, constants, gain)
+        learn_readout(weights, cov, features, label, constants, gain, ticks)
     return weights, cov
 
 
@@ -74,6 +77,17 @@ def test_with_forgetting_older_ticks_weigh_less() -> None:
     np.testing.assert_allclose(weights, np.linalg.solve(precision, x.T @ (age * labels)), rtol=1e-7)
 
 
+def test_a_young_row_forgets_faster() -> None:
+    x, labels = example()
+
+    weights, cov = learnt(x, labels, ticks=100, forgetting_share=0.5)
+
+    same = 1.0 - 1.0 / (YOUNGEST_TICKS + 0.5 * 100)
+    wanted = learnt(x, labels, forgetting=same)
+    np.testing.assert_array_equal(weights, wanted[0])
+    np.testing.assert_array_equal(cov, wanted[1])
+
+
 def test_the_covariance_stays_symmetric_in_bits() -> None:
     x, labels = example(2000)
     _, cov = learnt(np.clip(x * 4.0, -8.0, 8.0), labels)
@@ -95,7 +109,7 @@ def learn_often(
     """`n` steps around and around the rows of `x`."""
     for i in range(n):
         at = i % x.shape[0]
-        learn_readout(weights, cov, x[at], labels[at], constants, gain)
+        learn_readout(weights, cov, x[at], labels[at], constants, gain, OLD)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_the_level_starts_at_the_first_value_and_follows_slowly() -> None:
 
     learn_level(quantity, 6.0, False, RULES)
 
-    assert quantity[LEVEL] == pytest.approx(5.02)
+    assert quantity[LEVEL] == pytest.approx(5.01)
 
 
 def test_the_level_stays_finite_between_the_ends_of_the_floats() -> None:

@@ -58,6 +58,13 @@ def test_the_default_is_one_positive_price_in_milliseconds() -> None:
         ({"max_gap_ms": -1}, "greater than or equal to 0"),
         ({"max_ahead_ms": -1}, "greater than or equal to 0"),
         ({"max_value_bytes": 10}, "greater than or equal to 64"),
+        ({"seasons": [168, 24]}, "rising lengths from 2 to 10080 steps; take a longer step_ms"),
+        ({"seasons": [24, 24]}, "rising lengths"),
+        ({"seasons": [1]}, "rising lengths"),
+        ({"seasons": [10_081]}, "rising lengths"),
+        ({"seasons": [2, 3, 4]}, "at most 2 items"),
+        ({"step_ms": 0}, "greater than 0"),
+        ({"kind": "index"}, "'price' or 'sensor'"),
     ],
 )
 def test_a_wrong_schema_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
