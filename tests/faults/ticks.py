@@ -46,7 +46,7 @@ class Laps(Sequence[Record]):
 
     def __getitem__(self, places: Any) -> Any:
         if isinstance(places, slice):
-            return [self[place] for place in range(places.start, places.stop)]
+            return [self[place] for place in range(*places.indices(len(self)))]
         lap, place = divmod(places, len(self._ticks))
         key, value, stamp_ms, control = self._ticks[place]
         assert value is not None

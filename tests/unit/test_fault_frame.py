@@ -27,7 +27,7 @@ def test_the_oracle_counts_what_is_too_many_and_what_is_missing() -> None:
 def test_a_lap_begins_at_later_times_than_the_one_before() -> None:
     ticks = [(b"A", json.dumps({"ts": ts}).encode(), 7 + ts, None) for ts in (0, 5, 9)]
 
-    laps = Laps(ticks)[0:9]
+    laps = Laps(ticks)[:9]
 
     times = [json.loads(value)["ts"] for _, value, _, _ in laps]
     assert times == sorted(set(times))
