@@ -67,6 +67,22 @@ class OneStep(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
         return (shape[0], self.cell.units)
 
 
+class OneTick(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
+    """The layer of a TimeDistributed, on the one tick; takes the mask that it was called with."""
+
+    def __init__(self, inner: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = inner
+
+    def call(self, x: Any, mask: Any = None, training: Any = None) -> Any:
+        """The inner layer's output."""
+        return self.inner(x)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """That of the inner layer."""
+        return self.inner.compute_output_shape(shape)
+
+
 class Stepped:
     """`network`, one tick at a time: `model` without its carried tensors, `advance` with them."""
 
@@ -78,7 +94,7 @@ class Stepped:
 
         def clone(layer: Any) -> Any:
             if isinstance(layer, LAYERS.TimeDistributed):
-                return layer.layer
+                return OneTick(layer.layer, name=f"tick_{layer.name}")
             if isinstance(layer, LAYERS.BatchNormalization):
                 return copied(layer, copies)  # a built one insists on its number of axes
             if isinstance(layer, LAYERS.RNN):
