@@ -93,13 +93,13 @@ def test_retention_that_passes_a_frozen_worker_stops_that_partition_only(
     worker.process.send_signal(signal.SIGSTOP)
     time.sleep(2.0)  # shorter than the session, so that it keeps its partitions
     outside.note_ticks()
-    committed = outside.committed(0)
     assert workers.feeder is not None
     first = workers.feeder.fed[0] - 20
     worker.topics.trim(0, first)
     worker.process.send_signal(signal.SIGCONT)
     fault.injected()
     until_stopped(workers, worker, f"but the log begins at {first}")
+    committed = outside.committed(0)  # what it had fetched before it was frozen is in it
     workers.flow_for(0.5, {1})
     worker.stop()
     worker.start(**{POLICY: "cold"})
