@@ -57,6 +57,7 @@ class Warmed:
     bundle: Bundle
     recipe: OnlineRecipe
     network: Any
+    learner: Learner  # compiled once, for every run
     first: Values  # as it was before
     values: Values
 
@@ -77,7 +78,9 @@ def warm(bundle: Bundle, columns: Columns, names: list[str], recipe: OnlineRecip
     first = training.values
     for _ in training.run():
         pass
-    return Warmed(bundle, recipe, network, first, training.values)
+    rows = len(bundle.schema.targets) if spec.rows == "target" else 1
+    learner = Learner(network, min(LANES, len(names) * rows), recipe.rule)
+    return Warmed(bundle, recipe, network, learner, first, training.values)
 
 
 def train_and_run(
@@ -148,8 +151,8 @@ class OnlinePredictor(Watcher):
     def __init__(self, warmed: Warmed, instruments: int, mode: Mode) -> None:
         spec, recipe = warmed.bundle.manifest.network, warmed.recipe
         rows = len(warmed.bundle.schema.targets) if spec.rows == "target" else 1
-        self._learner = Learner(warmed.network, min(LANES, instruments * rows), recipe.rule)
-        self._values, self._warmed, self._mode = warmed.first, warmed, mode
+        self._learner, self._values = warmed.learner, warmed.first
+        self._warmed, self._mode = warmed, mode
         self._delay = recipe.delay_ticks if mode == "delayed" else 0
         self._late: deque[tuple[int, tuple[Any, ...]]] = deque()
         self._ticks, self._warming = 0, True

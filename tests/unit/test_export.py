@@ -262,21 +262,37 @@ def cells_in_one_layer(keras: Any) -> Any:
     return keras.Sequential([keras.Input((None, FEATURES)), stack])
 
 
+def cells_of_one_s_own(keras: Any) -> Any:
+    class Mine(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        units = state_size = output_size = 4
+
+        def call(self, x: Any, carried: Any, training: Any = None) -> Any:
+            return carried[0], carried
+
+    cells = keras.layers.RNN(Mine(), return_sequences=True, name="mine")
+    return keras.Sequential([keras.Input((None, FEATURES)), cells])
+
+
 NOT_STEPPABLE: dict[str, tuple[Build, str]] = {
-    "bidirectional": (bidirectional, "'around' needs the whole sequence"),
+    "cells of one's own": (cells_of_one_s_own, "'mine' has cells of its own kind .Mine."),
+    "a decoder": (
+        in_sequence([layer("LSTM", 4), layer("RepeatVector", 3, name="again")]),
+        "'again' needs the whole sequence.*by a free run",
+    ),
+    "bidirectional": (bidirectional, "'around' needs the whole sequence.*leave the forward layer"),
     "backwards": (
         in_sequence([recurrent("LSTM", 4, go_backwards=True, name="back")]),
-        "'back' needs the whole sequence",
+        "'back' needs the whole sequence.*set go_backwards=False",
     ),
     "convolution": (
         in_sequence([layer("Conv1D", 4, 3, padding="causal", name="conv"), recurrent("LSTM", 4)]),
-        "'conv' needs the whole sequence",
+        "'conv' needs the whole sequence.*a recurrent layer instead",
     ),
     "masking": (
         in_sequence([layer("Masking", name="mask"), recurrent("LSTM", 4)]),
-        "'mask' needs the whole sequence",
+        "'mask' needs the whole sequence.*leave it out",
     ),
-    "attention": (attentive, "'attends' needs the whole sequence"),
+    "attention": (attentive, "'attends' needs the whole sequence.*wider LSTM or GRU"),
     "pooling": (
         in_sequence([recurrent("LSTM", 4), layer("MaxPooling1D", 2, 1, padding="same")]),
         "cannot be stepped",

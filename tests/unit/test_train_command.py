@@ -254,3 +254,91 @@ def test_without_tensorflow_the_way_out_is_named(
     told = train("--from", "x.csv", "--out", tmp_path, code=1)
 
     assert "pip install 'slotcast[train]'" in told.output
+
+
+def keras_file(path: Path, inputs: int, outputs: int, *layers: Any) -> Path:
+    """A saved network that somebody else made."""
+    import keras
+
+    keras.utils.set_random_seed(2)
+    made = keras.Sequential(
+        [keras.Input((None, inputs)), *layers, keras.layers.Dense(outputs, name="mine")]
+    )
+    made.save(path)
+    return path
+
+
+def bundle_export(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["bundle", "export", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "rows"), [(3, 1, "target"), (5, 2, "instrument"), (7, 2, "instrument")]
+)
+def test_a_network_of_one_s_own_becomes_a_bundle_that_forecasts(
+    tmp_path: Path, inputs: int, outputs: int, rows: str
+) -> None:
+    import keras
+
+    layers = keras.layers
+    cells = [
+        layers.LayerNormalization(),
+        layers.LSTM(4, return_sequences=True),
+        layers.Dropout(0.2),
+        layers.GRU(3, return_sequences=True),
+    ]
+    file = keras_file(tmp_path / "my.keras", inputs, outputs, *cells)
+    seasons = "seasons = [12]\n" if inputs == 7 else ""
+    (tmp_path / "c.toml").write_text(f'[schema]\ntargets = ["a", "b"]\n{seasons}')
+
+    options = ["--config", tmp_path / "c.toml", "--out", tmp_path / "mine"]
+    told = bundle_export(file, *options)
+
+    assert "lstm 4 -> gru 3" in told.output
+    bundle = Bundle.load(tmp_path / "mine")
+    assert bundle.manifest.network.rows == rows
+    assert bundle.manifest.network.phases == (inputs == 7)
+    own = bundle.manifest.tick_schema or TickSchema(targets=("a", "b"))
+    said = run(Predictor(bundle.bind(own)), columns(np.random.default_rng(1).normal(size=(60, 2))))
+    assert np.isfinite(said.published.point).all()
+
+
+def test_a_network_of_one_s_own_can_be_trained_on(tmp_path: Path) -> None:
+    import keras
+
+    file = sensor_file(tmp_path / "sensors.csv")
+    mine = keras_file(tmp_path / "my.keras", 3, 1, keras.layers.LSTM(4, return_sequences=True))
+
+    train("--from", file, "--network", mine, "--out", tmp_path / "made", *FAST)
+
+    assert Bundle.load(tmp_path / "made").manifest.network.cells == (("lstm", 4),)
+    assert "mine" in keras.models.load_model(tmp_path / "made" / "network.keras").layers[-1].name
+
+
+def test_a_network_that_does_not_fit_the_fold_is_told_what_would(tmp_path: Path) -> None:
+    import keras
+
+    file = keras_file(tmp_path / "my.keras", 8, 1, keras.layers.LSTM(4, return_sequences=True))
+
+    told = bundle_export(file, "--out", tmp_path / "mine", code=1)
+
+    assert "takes 8 inputs and gives 1 outputs" in told.output
+    assert "slotcast train --network" in told.output
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_network_that_cannot_be_stepped_is_told_why(tmp_path: Path) -> None:
+    import keras
+
+    layers = keras.layers
+    both = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="around")
+    file = keras_file(tmp_path / "my.keras", 3, 1, both)
+
+    told = bundle_export(file, "--out", tmp_path / "mine", code=1)
+    absent = bundle_export(tmp_path / "absent.keras", "--out", tmp_path / "mine", code=1)
+
+    assert "'around' needs the whole sequence" in told.output
+    assert "leave the forward layer" in told.output
+    assert "save the network with network.save()" in absent.output
