@@ -82,6 +82,7 @@ def worker_ticks(worker: Serving, partition: int) -> list[Record]:
     return [(r.key, r.value, r.timestamp, None) for r in records if r.value and b"bid" in r.value]
 
 
+@pytest.mark.long
 @pytest.mark.fault("nothing but poison for seconds")
 def test_a_partition_full_of_poison_holds_nobody_up(
     group: Callable[..., Group], fault: Fault
@@ -186,6 +187,7 @@ def in_transaction(worker: Serving, ticks: Sequence[Any], abort: bool) -> None:
     producer.close()
 
 
+@pytest.mark.long
 @pytest.mark.fault("more instruments in one poll than slots")
 def test_more_instruments_than_slots_in_one_poll_do_not_show(
     group: Callable[..., Group], fault: Fault
@@ -223,6 +225,7 @@ def sequenced(
     worker.topics.close()
 
 
+@pytest.mark.long
 @pytest.mark.fault("duplicates, late ticks and equal times, with sequence numbers")
 def test_duplicates_are_dropped_and_late_ticks_are_dead_letters(
     sequenced: Serving, fault: Fault

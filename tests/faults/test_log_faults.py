@@ -164,8 +164,9 @@ def test_a_new_memory_begins_where_an_operator_says(
     workers.check(outside.expected(lives), proved=False)
 
 
+@pytest.mark.long
 @pytest.mark.fault("an operator moved the offset {where}")
-@pytest.mark.parametrize("where", ["back", pytest.param("forward", marks=pytest.mark.long)])
+@pytest.mark.parametrize("where", ["back", "forward"])
 def test_a_moved_offset_has_the_memory_that_the_log_gives(
     group: Callable[..., Group], fault: Fault, where: str
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_reset_of_a_paged_out_instrument_takes_place_where_it_stands(
     assert restarts(worker, 0) >= len(names) + 10
 
 
+@pytest.mark.long
 @pytest.mark.fault("reset of everything")
 def test_a_reset_of_all_reaches_those_that_are_paged_out(
     group: Callable[..., Group], fault: Fault
@@ -175,6 +176,7 @@ def test_any_worker_takes_a_reset_for_any_instrument(
     workers.check()
 
 
+@pytest.mark.long
 @pytest.mark.fault("killed between a reset's write and its commit")
 def test_a_reset_survives_a_crash_right_after_its_write(
     group: Callable[..., Group], fault: Fault

@@ -92,7 +92,7 @@ DAMAGE: dict[str, Callable[[Stored], None]] = {
     "another bundle": lambda stored: stored.retell(bundle="default-000000000000"),
     "another memory": lambda stored: stored.retell(fingerprint=1),
 }
-SHORT = ("rows damaged", "another topic id")
+SHORT = ("rows damaged",)
 
 
 @pytest.mark.fault("snapshot: {how}")
@@ -125,6 +125,7 @@ def test_a_snapshot_that_is_not_whole_or_not_ours_is_refused(
     workers.check()
 
 
+@pytest.mark.long
 @pytest.mark.fault(f"Redis slow: {SLOW_S} s per answer")
 def test_a_slow_redis_does_not_show(
     group: Callable[..., Group], proxied: RedisProxy, fault: Fault
@@ -149,6 +150,7 @@ def test_a_slow_redis_does_not_show(
     workers.check()
 
 
+@pytest.mark.long
 @pytest.mark.fault("Redis: the answer lost after the script has run")
 def test_a_script_that_runs_twice_has_the_effect_of_one(
     group: Callable[..., Group], own_store: RedisServer, proxied: RedisProxy, fault: Fault

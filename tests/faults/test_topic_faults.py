@@ -78,6 +78,7 @@ def test_a_topic_that_is_made_again_is_left_to_the_policy(
     fault.ticks = sum(map(len, ticks)) + 800
 
 
+@pytest.mark.long
 @pytest.mark.fault("the tick topic gets a partition while the worker is stopped")
 def test_a_forecast_topic_with_fewer_partitions_is_refused_at_start(
     worker: Serving, fault: Fault
