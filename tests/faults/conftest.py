@@ -10,8 +10,9 @@ To add a fault, write a test that
 
 `fault.takeover_s`, `fault.still_s` and `fault.note` show in the table and are never asserted. What
 takes more than some 10 s is `@pytest.mark.long`; every test runs for both clients, the second one
-as `long` unless the test has `@pytest.mark.both`. For `group`'s arguments see below. A server of a
-test's own is asked for before `group`, so that it outlives the workers.
+as `long` unless the test has `@pytest.mark.both`, and not at all with `@pytest.mark.one_client`. For
+`group`'s arguments see below. A server of a test's own is asked for before `group`, so that it
+outlives the workers.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "client" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("both")
         first, *others = CLIENTS
+        if metafunc.definition.get_closest_marker("one_client"):
+            others = []
         marks = () if both else (pytest.mark.long,)
         found = [first, *(pytest.param(other, marks=marks) for other in others)]
         metafunc.parametrize("client", found)

@@ -12,6 +12,7 @@ from tests.faults.group import Group
 from tests.faults.report import Fault
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.one_client
 FAULT_S = 1.5
 Change = Callable[[RedisServer], object]
 

@@ -17,6 +17,7 @@ from tests.faults.redis_proxy import RedisProxy
 from tests.faults.report import Fault
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.one_client
 SLOW_S = 0.5
 PATIENCE = {"SLOTCAST_STORE__PATIENCE_S": "1", "SLOTCAST_STORE__TIMEOUT_S": "1"}
 
