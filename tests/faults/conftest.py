@@ -10,8 +10,8 @@ To add a fault, write a test that
 
 `fault.takeover_s`, `fault.still_s` and `fault.note` show in the table and are never asserted. What
 takes more than some 10 s is `@pytest.mark.long`; every test runs for both clients, the second one
-as `long` unless the test has `@pytest.mark.both`, and not at all with `@pytest.mark.one_client`. For
-`group`'s arguments see below. A server of a test's own is asked for before `group`, so that it
+as `long` unless the test has `@pytest.mark.both`, and not at all with `@pytest.mark.one_client`.
+For `group`'s arguments see below. A server of a test's own is asked for before `group`, so that it
 outlives the workers.
 """
 
