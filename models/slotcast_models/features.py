@@ -74,6 +74,12 @@ def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan:
 
 
 @compiled
+def first_sibling(memory: Memory) -> int:
+    """Where the siblings begin among the readout's features: after bias, lags and deviation."""
+    return memory.lags.shape[2] + 2
+
+
+@compiled
 def readout_features(
     memory: Memory, slot: int, j: int, scale: float, output: float, plan: Plan
 ) -> None:
@@ -88,7 +94,7 @@ def readout_features(
         features[place] = scaled(lags[i], scale)
         place += 1
     features[place] = deviation(memory.quantity[slot, j], scale)
-    place += 1
+    place = first_sibling(memory)
     left = plan.siblings
     for q in range(memory.quantity.shape[1]):
         if q != j and left > 0:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from slotcast_models.columns import FREE, RESET, TICK, Columns, Plan, Published
 from slotcast_models.compiled import compiled, copy_row, packed
-from slotcast_models.features import network_inputs, readout_features
+from slotcast_models.features import first_sibling, network_inputs, readout_features
 from slotcast_models.intervals import (
     LOWER,
     UPPER,
@@ -76,6 +76,7 @@ from slotcast_models.rules import (
     MAX_GAP_NS,
     PROFILE_RATE,
     RIDGE,
+    SIBLING_RIDGE,
     STAGE_PRIOR,
     STAGE_RIDGE,
     WARMUP_TICKS,
@@ -121,6 +122,9 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
         copy_row(memory.quantiles[slot, j, UPPER], plan.start[UPPER])
         for i in range(size):
             memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
+        own = first_sibling(memory)
+        for i in range(own, own + 2 * plan.siblings):
+            memory.cov[slot, j, i, i] = 1.0 / (plan.rules[RIDGE] * plan.rules[SIBLING_RIDGE])
     count = memory.counts[slot]
     count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
     count[GAPS], count[BREAKS], count[STEP] = 0, 0, 0

@@ -38,8 +38,8 @@ from slotcast_models.scaling import clip
 ERROR_LIMIT = 6.0
 INFLATION_LIMIT = 100.0
 STAGE_LIMIT = 1.2
-YOUNGEST_TICKS = 50.0
-"""The readout of a new row looks back over this many ticks, and over a share of its ticks more."""
+YOUNGEST_TICKS = 6.0
+"""A young readout looks back over this many ticks per feature, and a share of its ticks more."""
 
 
 @compiled
@@ -75,7 +75,7 @@ def learn_readout(
     for i in range(size):
         spread += features[i] * gain[i]
         trace += cov[i, i]
-    window = YOUNGEST_TICKS + rules[FORGETTING_SHARE] * ticks
+    window = YOUNGEST_TICKS * size + rules[FORGETTING_SHARE] * ticks
     forgetting = min(rules[FORGETTING], 1.0 - 1.0 / window)
     if trace > INFLATION_LIMIT * size / rules[RIDGE]:
         forgetting = 1.0

@@ -32,7 +32,10 @@ class FoldRules(BaseModel):
         0.5, gt=0, description="The readout looks back over at most this share of the ticks."
     )
     ridge: float = Field(10.0, gt=0, description="Readout prior precision.")
-    warmup_ticks: int = Field(30, ge=0, description="Ticks before the readout learns.")
+    sibling_ridge: float = Field(
+        20.0, gt=0, description="Factor on the ridge of siblings, which have to earn their weight."
+    )
+    warmup_ticks: int = Field(20, ge=0, description="Ticks before the readout learns.")
     stage_forgetting: float = Field(0.999, gt=0, le=1, description="Second-stage forgetting.")
     stage_prior: float | None = Field(
         None, ge=0, le=1.2, description="Second-stage coefficient at start; else by kind."
@@ -102,8 +105,11 @@ _ORDER = (
     "scale_rate", "level_rate", "error_rate", "break_scales", "gap_medians", "forgetting", "ridge",
     "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
     "interval_rate", "profile_rate", "forgetting_share",
+    "sibling_ridge",
 )  # fmt: skip
 
 SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
 WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
-GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, MAX_GAP_NS = range(11, 17)
+GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, SIBLING_RIDGE, MAX_GAP_NS = range(
+    11, 18
+)

@@ -227,7 +227,7 @@ def test_persistence_is_the_naive_value_in_bits(ticks: list[tuple[float, int]]) 
     log = columns(price, time_ns=np.cumsum(pauses))
 
     for schema in (PRICE, LEVEL):
-        told = run(predictor(schema), log)
+        told = run(predictor(schema, warmup_ticks=30), log)
         assert not told.published.model.any()
         assert same_bits(told.published.point, log.value)
 

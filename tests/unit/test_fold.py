@@ -399,10 +399,11 @@ def test_prices_are_forecast_as_logarithms() -> None:
 
 
 def test_nothing_is_learnt_in_the_first_ticks() -> None:
-    told = run(predictor(ANY_LEVEL), columns(walk(31)))
+    first = FoldRules().warmup_ticks + 1
+    told = run(predictor(ANY_LEVEL), columns(walk(first)))
     assert told.memory.target[0, 0, GATE_WEIGHT] == 0.0
 
-    continued(told, after(31, [0.0, 1.0]))
+    continued(told, after(first, [0.0, 1.0]))
 
     assert told.memory.target[0, 0, GATE_WEIGHT] > 0.0
 
@@ -413,6 +414,14 @@ def test_a_fresh_row_trusts_the_network_and_nothing_else() -> None:
     assert memory.weights[0, 0].tolist() == [0.0] * 6 + [1.0]
     np.testing.assert_array_equal(memory.cov[0, 0], np.eye(7) / FoldRules().ridge)
     assert memory.target[0, 0, ERROR_SCALE] == 0.0
+
+
+def test_a_sibling_has_to_earn_its_weight() -> None:
+    cov = predictor(WITH_FEATURE).allocate(1)[1].cov[0, 0]
+
+    prior, rules = np.diag(cov), FoldRules()
+    assert prior[6:8].tolist() == [1.0 / (rules.ridge * rules.sibling_ridge)] * 2
+    assert (prior[[0, 1, 2, 3, 4, 5, 8]] == 1.0 / rules.ridge).all()
 
 
 def test_a_reset_in_a_poll_takes_effect_at_its_place() -> None:

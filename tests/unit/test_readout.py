@@ -82,7 +82,7 @@ def test_a_young_row_forgets_faster() -> None:
 
     weights, cov = learnt(x, labels, ticks=100, forgetting_share=0.5)
 
-    same = 1.0 - 1.0 / (YOUNGEST_TICKS + 0.5 * 100)
+    same = 1.0 - 1.0 / (YOUNGEST_TICKS * SIZE + 0.5 * 100)
     wanted = learnt(x, labels, forgetting=same)
     np.testing.assert_array_equal(weights, wanted[0])
     np.testing.assert_array_equal(cov, wanted[1])
