@@ -1,6 +1,7 @@
 """A network that goes on learning while it forecasts, inside the fold: for backtests.
 
-    warmed = warm(bundle, columns, names, recipe)
+    bundle = blueprint((("lstm", 64),), "instrument", 2, rules, schema)
+    warmed = warm(bundle, columns, names, OnlineRecipe(warm_ticks=2880))
     predictor = OnlinePredictor(warmed, len(names), "inline")
     outcome = prequential(predictor, columns, len(names))
 
@@ -27,16 +28,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.backtest import Outcome, prequential
-from slotcast_models.bundle import Bundle
+from slotcast_models.bundle import Bundle, Manifest, NetworkSpec, network_sizes
 from slotcast_models.columns import Columns, chosen
 from slotcast_models.learner import Learner, LearningRule, Values, Window
 from slotcast_models.network import build_network
 from slotcast_models.recording import Recorder, Watcher, Wave
+from slotcast_models.rules import FoldRules
+from slotcast_models.schema import TickSchema
 from slotcast_models.step import Stage
 from slotcast_models.training import Recipe, Training
 
 Mode = Literal["frozen", "inline", "delayed"]
 LANES = 16
+CARRIED = {"lstm": 2, "gru": 1, "rnn": 1}
+"""Numbers that a unit carries from tick to tick."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,28 @@ class Warmed:
     learner: Learner  # compiled once, for every run
     first: Values  # as it was before
     values: Values
+
+
+def blueprint(
+    cells: tuple[tuple[str, int], ...],
+    rows: Literal["target", "instrument"],
+    phases: int,
+    rules: FoldRules,
+    schema: TickSchema,
+) -> Bundle:
+    """A bound bundle without a program, of a network that is still to be built. Raises KeyError."""
+    inputs, outputs = network_sizes(schema, rows, phases)
+    spec = NetworkSpec(
+        cells=cells,
+        rows=rows,
+        inputs=inputs,
+        outputs=outputs,
+        width=sum(CARRIED[kind] * units for kind, units in cells),
+        phases=phases,
+        parameters=0,
+        training="to be trained",
+    )
+    return Bundle(Manifest(name="online", network=spec, rules=rules, files={}), b"").bind(schema)
 
 
 def warm(bundle: Bundle, columns: Columns, names: list[str], recipe: OnlineRecipe) -> Warmed:

@@ -13,7 +13,6 @@ from slotcast_models.columns import Columns, chosen
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
 from tests.streams import columns
-from tests.unit.test_recording import bundle
 
 PAIR = TickSchema(targets=(Quantity(name="a"), Quantity(name="b")), kind="sensor")
 WARM, TICKS, INSTRUMENTS = 200, 420, 2
@@ -40,9 +39,11 @@ def recipe(**changes: Any) -> Any:
 
 @pytest.fixture(scope="module", params=["instrument", "target"])
 def warmed(request: pytest.FixtureRequest) -> Any:
-    from slotcast_models.online import warm
+    from slotcast_models.online import blueprint, warm
 
-    return warm(bundle(PAIR, request.param), ticks(), ["x", "y"], recipe())
+    rules = Bundle.load().manifest.rules
+    bundle = blueprint((("gru", 4), ("lstm", 3)), request.param, 0, rules, PAIR)
+    return warm(bundle, ticks(), ["x", "y"], recipe())
 
 
 def outcome(warmed: Any, mode: str, of: Columns | None = None, **changes: Any) -> Outcome:
