@@ -148,7 +148,9 @@ def test_a_head_is_trained_and_published(tmp_path: Path, head: str, extras: Any)
     assert bundle.manifest.network.extras == extras
     stepper = Predictor(bundle.bind(bundle.schema))
     value = 100.0 + np.random.default_rng(1).normal(size=(100, 2))
-    said = run(stepper, columns(value)).published.extra
+    told = run(stepper, columns(value))
+    said = told.published.extra
+    assert stepper.pending(told.rows[:1]).extra.tobytes() == said[-1:].tobytes()
     assert said.shape == (100, 2, len(extras))
     if head == "classes":
         np.testing.assert_allclose(said.sum(-1), 1.0, atol=1e-5)
