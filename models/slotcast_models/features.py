@@ -76,7 +76,7 @@ def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan:
 @compiled
 def first_sibling(memory: Memory) -> int:
     """Where the siblings begin among the readout's features: after bias, lags and deviation."""
-    return memory.lags.shape[2] + 2
+    return memory.lags.shape[2] + 2  # type: ignore[no-any-return]
 
 
 @compiled

@@ -153,16 +153,17 @@ class Predictor:
 
         Returns points [steps, T], lower and upper [steps, T, L] in the targets' units. Published
         points are fed back as values one median time step apart, one season step after another.
-        After the first, the second stage shrinks no more than its prior does: what it learnt is
-        about one step, and shrinking every one would shrink a season. Half-widths, of the logarithm
-        where that is forecast, grow with the square root of the step, as for a random walk.
+        After the first, the second stage shrinks no more than its prior does, and stretches
+        nothing: what it learnt is about one step, and shrinking every one would shrink a season.
+        Half-widths, of the logarithm where that is forecast, grow with the square root of the
+        step, as for a random walk.
         Raises ValueError for a row that never ticked.
         """
         memory = view(np.concatenate([row, row]))  # one slot alone would be compiled anew
         if memory.counts[0, TICKS] == 0:
             raise ValueError("no ticks yet: nothing to run on from")
         stage = memory.target[:, :, STAGE]
-        np.maximum(stage, self.plan.rules[STAGE_PRIOR], out=stage)
+        np.clip(stage, self.plan.rules[STAGE_PRIOR], 1.0, out=stage)
         targets, levels = self.layout.targets, self.layout.levels
         points = np.zeros((steps, targets))
         lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))

@@ -18,6 +18,7 @@ from slotcast_models.memory import (
     PENDING,
     SEQUENCE,
     SHARE,
+    STAGE,
     TICKS,
     TIME,
     view,
@@ -243,6 +244,17 @@ def test_a_free_run_feeds_its_forecasts_back() -> None:
     assert told.published.model[-1, 0]
     assert abs(at - 10.0) > 0.5
     assert abs(points[-1, 0] - 10.0) < 0.4 * abs(at - 10.0), "it returns to the mean"
+
+
+def test_a_free_run_is_not_shrunk_at_every_step() -> None:
+    schema = TickSchema(targets=(Quantity(name="x"),), seasons=(10,), kind="sensor")
+    x = np.tile(np.random.default_rng(2).normal(size=10), 60)
+    told = run(predictor(schema), columns(x))
+    told.memory.target[0, 0, STAGE] = 0.5
+
+    points, *_ = predictor(schema).free_run(told.rows[:1], 30)
+
+    np.testing.assert_allclose(points[10:, 0], x[:20], atol=0.1 * np.ptp(x))
 
 
 def test_a_free_run_of_persistence_is_flat_and_widens_with_the_root_of_the_step() -> None:
