@@ -79,6 +79,31 @@ def test_a_failed_publish_leaves_no_offsets_behind(
     assert values(topics) == [b"first"]
 
 
+def test_offsets_that_the_broker_refused_are_nobodys(
+    log: KafkaLog, topics: KafkaTopics, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the library can abort, the same producer goes on; another takes half a second."""
+    log.publish(outbox(1, b"first"))
+    before: Any = log._publisher._open()
+    refused = before.send_offsets
+
+    def send_and_fail(*arguments: Any) -> None:
+        refused(*arguments)
+        raise LogError("the generation is not valid")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(before, "send_offsets", send_and_fail)
+        with pytest.raises(CommitFailed, match="generation"):
+            log.publish(outbox(9, b"lost"))
+    assert committed(log, 0) == Committed(1, "note")
+    log.publish(Outbox([], [], {1: Committed(5, "other")}))
+
+    assert (log._publisher._open() is before) == (settings.client == "librdkafka")
+    assert committed(log, 0) == Committed(1, "note")
+    assert committed(log, 1) == Committed(5, "other")
+    assert values(topics) == [b"first"]
+
+
 def fail() -> None:
     raise LogError("no answer")
 

@@ -68,7 +68,8 @@ class Member(Protocol):
 class Producer(Protocol):
     """An idempotent producer that waits for every replica; transactional if it has an id.
 
-    No call takes longer than `delivery_timeout_ms` and a little. After any error it is discarded.
+    No call takes longer than `delivery_timeout_ms` and a little. After any error it is discarded,
+    unless it could abort.
     """
 
     def partitions_of(self, topic: str) -> int:
@@ -99,6 +100,9 @@ class Producer(Protocol):
 
     def commit(self) -> None:
         """Commit it. After an error nobody knows whether it is committed."""
+
+    def abort(self) -> bool:
+        """Abort it, if nobody has tried to commit it. Whether this producer can begin another."""
 
     def discard(self) -> None:
         """Throw away what was not sent yet, and every connection."""

@@ -285,6 +285,10 @@ class PythonProducer:
         with kafka_errors("commit a transaction", self._settings):
             self._wait(self._producer._transaction_manager.begin_commit(), "commit")
 
+    def abort(self) -> bool:
+        """Never: offsets of the aborted transaction would be part of the next one."""
+        return False
+
     def discard(self) -> None:
         """Close without sending. `close` alone raises while records wait, and leaves its thread."""
         self._producer._sender.force_close()

@@ -8,14 +8,16 @@
 
 The failpoints in between (`slotcast.failpoints`): begin, after-send, after-offsets, after-commit.
 
-Every wait has a deadline. After any failure the outcome is unknown: the producer is thrown away,
-and `settle` starts another with the same id, which ends what the old one left open. Only then does
-the committed offset tell what happened.
+Every wait has a deadline. After a failure before the commit the transaction is aborted, if the
+library can. Else, and when the outcome is unknown, the producer is thrown away, and `settle` starts
+another with the same id, which ends what the old one left open. Only then does the committed offset
+tell what happened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from slotcast.failpoints import at
@@ -34,6 +36,7 @@ class TransactionalPublisher(Publisher):
         self.transactional_id = transactional_id
         self.unsettled = False
         """Whether we may have left a transaction open."""
+        self._committing = False
 
     def settle(self) -> None:
         """End what an earlier producer with our id left open. Raises `LogError`."""
@@ -51,12 +54,12 @@ class TransactionalPublisher(Publisher):
             self.close()
             raise
         except (LogError, ValueError, TypeError) as error:
-            self.close()
+            self._end()
             raise CommitFailed(f"a transaction of {self._settings.group}: {error}") from error
 
     def _transact(self, outbox: Outbox, offsets: Mapping[int, Committed], group: Any) -> None:
         producer = self._open()
-        self.unsettled = True
+        self.unsettled, self._committing = True, False
         producer.begin()
         at("begin")
         if outbox.forecasts or outbox.dead_letters:
@@ -64,9 +67,19 @@ class TransactionalPublisher(Publisher):
             at("after-send")
         producer.send_offsets(self._settings.ticks, offsets, group)
         at("after-offsets")
+        self._committing = True
         producer.commit()
         self.unsettled = False
         at("after-commit")
+
+    def _end(self) -> None:
+        """Abort what nobody has tried to commit; a producer that cannot is thrown away."""
+        if self._producer is not None and not self._committing:
+            with suppress(LogError):
+                if self._producer.abort():
+                    self.unsettled = False
+                    return
+        self.close()
 
     def _open(self) -> Producer:
         if self._producer is None:

@@ -23,6 +23,8 @@ APPEND_POLL_S = 0.05
 LINGER_MS = 5
 """A publish flushes, which does not linger."""
 BATCH_BYTES = 1_000_000
+CLOSING_S = 0.002
+"""Who begins while the broker still closes the last transaction is sent away for 20 ms."""
 
 
 class RdProducer:
@@ -33,6 +35,7 @@ class RdProducer:
         self._limit_s = settings.delivery_timeout_ms / 1_000
         failed: list[KafkaError] = []
         self._failed = failed
+        self._ended_s = 0.0
         options = _options(settings, name)
         # No method of ours: in a cycle the library's threads would outlive `discard`.
         options["on_delivery"] = lambda error, _: failed.append(error)
@@ -81,7 +84,8 @@ class RdProducer:
             self._open.init_transactions(self._limit_s)
 
     def begin(self) -> None:
-        """Begin."""
+        """Begin, not too soon after the last."""
+        time.sleep(max(0.0, self._ended_s + CLOSING_S - time.monotonic()))
         with errors("begin a transaction", self._settings):
             self._open.begin_transaction()
 
@@ -94,6 +98,15 @@ class RdProducer:
         """Commit; the library refuses if any record of the transaction failed."""
         with errors("commit a transaction", self._settings):
             self._open.commit_transaction(self._limit_s)
+        self._ended_s = time.monotonic()
+
+    def abort(self) -> bool:
+        """Abort, and go on: a new producer with our id would be sent away for half a second."""
+        with errors("abort a transaction", self._settings):
+            self._open.abort_transaction(min(self._limit_s, ANSWER_TIMEOUT_MS / 1_000))
+        self._failed.clear()
+        self._ended_s = time.monotonic()
+        return True
 
     def discard(self) -> None:
         """Purge, then let go of it: `close` would send what is left, and wait for the broker."""
