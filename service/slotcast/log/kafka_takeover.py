@@ -115,9 +115,10 @@ class Takeover:
 
     def _end(self, owner: str) -> None:
         begun = time.monotonic()
-        # A producer of that name that writes nothing: to start it is all it is for.
-        hurried = self._settings.model_copy(update={"delivery_timeout_ms": END_TIMEOUT_MS})
-        successor = TransactionalPublisher(hurried, owner)
+        # A producer of that name that writes nothing: to start it is all it is for. librdkafka
+        # would be sent away for half a second, once or twice.
+        hurried = {"delivery_timeout_ms": END_TIMEOUT_MS, "client": "kafka-python"}
+        successor = TransactionalPublisher(self._settings.model_copy(update=hurried), owner)
         successor.settle()
         successor.close()
         took_s = time.monotonic() - begun
