@@ -109,10 +109,11 @@ def test_a_dead_owners_transaction_is_ended_at_once(
 def test_a_position_is_told_without_touching_what_is_open(
     join: Callable[..., KafkaLog], settings: KafkaSettings
 ) -> None:
-    owner, onlooker = join("worker-0"), join("worker-1")
+    owner = join("worker-0")
     until_owned(owner, {0, 1})
     commit(owner, 3)
     leave_open(owner, offset=9)
+    onlooker = join("worker-1")
 
     assert [log.position(0) for log in (owner, onlooker)] == [3, 3]
     assert open_ones(settings) == [owner.owner]

@@ -245,7 +245,7 @@ def test_a_producer_that_was_thrown_away_takes_its_threads_along(settings: Kafka
 
 
 def test_no_default_decides_over_delivery(settings: KafkaSettings) -> None:
-    options = librdkafka._options(settings, "worker-0")
+    options = librdkafka._options(settings, "slotcast-12-worker-0")
     expected = {
         "session.timeout.ms": settings.session_timeout_ms,
         "max.poll.interval.ms": settings.max_poll_interval_ms,
@@ -257,7 +257,7 @@ def test_no_default_decides_over_delivery(settings: KafkaSettings) -> None:
         "partition.assignment.strategy": "cooperative-sticky",
         "allow.auto.create.topics": False,
         "check.crcs": True,
-        "client.id": "slotcast-worker-0",
+        "client.id": "slotcast-12-worker-0",
     }
 
     assert {name: options[name] for name in expected} == expected

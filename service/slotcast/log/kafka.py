@@ -79,7 +79,7 @@ class KafkaLog:
         """Records of live partitions, and what the group gave and took."""
         if self._fenced:
             raise self._fenced
-        found = self._member.poll(timeout_ms, max_ticks)
+        found = self._records(timeout_ms, max_ticks)
         # Taken now: it belongs to these records. Later it may be that of another generation.
         self._standing = self._member.standing()
         gained, lost = self._member.membership.take(self._standing.member_id)
@@ -169,6 +169,19 @@ class KafkaLog:
         self._offsets.close()
         self._positions.close()
         self._admin.close()
+
+    def _records(self, timeout_ms: int, max_ticks: int) -> Sequence[Batch]:
+        """What the member has; one that lost its name to a late request of its own joins anew."""
+        try:
+            return self._member.poll(timeout_ms, max_ticks)
+        except InstanceFenced as error:
+            if not self._takeover.has_our_name(self._member.client):
+                self._fenced = error
+                raise
+            logger.warning("%s joins anew: an earlier request came late", self._worker)
+            self._replace()
+            self._replaced = False
+            return ()
 
     def _held(self) -> set[int]:
         """The partitions that are ours and were not lost since the last poll."""

@@ -5,6 +5,7 @@ kafka-python carries no types; what comes from it is typed again in the modules 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,8 +53,13 @@ class NotAllowed(LogError):
 
 
 def client_id(worker: str) -> str:
-    """How the group's consumer of this worker is named at the broker."""
-    return CLIENT_PREFIX + worker
+    """A name at the broker for one consumer of this worker, and for no other."""
+    return f"{CLIENT_PREFIX}{secrets.token_hex(4)}-{worker}"
+
+
+def worker_of(client: str) -> str:
+    """The worker that a consumer's name names."""
+    return client.removeprefix(CLIENT_PREFIX).partition("-")[2]
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:

@@ -36,11 +36,14 @@ class Member(Protocol):
     """
 
     membership: Membership
+    client: str
+    """What the broker calls this consumer."""
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Sequence[Batch]:
         """Records of partitions that are not paused, at once if there are any.
 
-        What passes by itself (no coordinator, no connection) is logged, and no record.
+        What passes by itself (no coordinator, no connection) is logged, and no record. Raises
+        `InstanceFenced` when the group knows another consumer by our instance id.
         """
 
     def standing(self) -> Standing:

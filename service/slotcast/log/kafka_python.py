@@ -96,10 +96,10 @@ class PythonMember:
 
     def __init__(self, settings: KafkaSettings, worker: str) -> None:
         self._settings = settings
-        self.membership = Membership()
+        self.membership, self.client = Membership(), client_id(worker)
         with kafka_errors(f"join group {settings.group}", settings):
             self._consumer: Any = KafkaConsumer(
-                **connection(settings) | {"client_id": client_id(worker)},
+                **connection(settings) | {"client_id": self.client},
                 group_id=settings.group,
                 group_instance_id=settings.instance_id,
                 session_timeout_ms=settings.session_timeout_ms,

@@ -25,7 +25,7 @@ import msgspec
 from kafka.admin import TransactionState
 from kafka.errors import TransactionalIdNotFoundError
 
-from slotcast.log.kafka_client import CLIENT_PREFIX, kafka_errors
+from slotcast.log.kafka_client import kafka_errors, worker_of
 from slotcast.log.kafka_transactions import TransactionalPublisher
 from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
@@ -106,11 +106,18 @@ class Takeover:
         with kafka_errors(f"describe group {group}", self._settings):
             return len(self._admin.describe_groups([group])[group]["members"])
 
+    def has_our_name(self, client: str) -> bool:
+        """Whether it is this very client that the group knows by our instance id."""
+        group, name = self._settings.group, self._settings.instance_id
+        with kafka_errors(f"describe group {group}", self._settings):
+            members = self._admin.describe_groups([group])[group]["members"]
+        return any((m["group_instance_id"], m["client_id"]) == (name, client) for m in members)
+
     def _alive(self) -> set[str]:
         """Names of the workers that the group knows."""
         group = self._settings.group
         members = self._admin.describe_groups([group])[group]["members"]
-        clients = {member["client_id"].removeprefix(CLIENT_PREFIX) for member in members}
+        clients = {worker_of(member["client_id"]) for member in members}
         return clients | {member["group_instance_id"] for member in members}
 
     def _end(self, owner: str) -> None:

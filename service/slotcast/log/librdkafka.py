@@ -64,11 +64,11 @@ class RdMember:
 
     def __init__(self, settings: KafkaSettings, worker: str) -> None:
         self._settings = settings
-        self.membership = Membership()
+        self.membership, self.client = Membership(), client_id(worker)
         self._resumed: dict[int, int] = {}
         """Where each partition that is not paused began."""
         with errors(f"join group {settings.group}", settings):
-            self._consumer = Consumer(_options(settings, worker))
+            self._consumer = Consumer(_options(settings, self.client))
             self._await_topic()
             self._subscribe()
         generation(self._consumer.consumer_group_metadata())
@@ -170,7 +170,8 @@ class RdMember:
             if error is None:
                 continue
             of_parked = partition is not None and partition not in self._resumed
-            if error.fatal() or (error.code() in STOPPING and not of_parked):
+            expected = of_parked and error.code() in GONE
+            if error.fatal() or (error.code() in STOPPING and not expected):
                 raise told(error, f"poll {self._settings.ticks}", self._settings)
             logger.warning("poll of %s goes on: %s", self._settings.ticks, error)
         return [message for message in found if message.error() is None]
@@ -184,9 +185,9 @@ class RdMember:
             time.sleep(TOPIC_PAUSE_S)
 
 
-def _options(settings: KafkaSettings, worker: str) -> dict[str, Any]:
+def _options(settings: KafkaSettings, client: str) -> dict[str, Any]:
     options = reading(settings) | {
-        "client.id": client_id(worker),
+        "client.id": client,
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": min(HEARTBEAT_MS, settings.session_timeout_ms // 3),
         "max.poll.interval.ms": settings.max_poll_interval_ms,

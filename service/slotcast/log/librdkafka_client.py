@@ -103,7 +103,7 @@ def told(error: KafkaError, doing: str, settings: KafkaSettings) -> LogError:
             f"cannot {doing}: {error.str()}; the log was trimmed, or made anew: see"
             " docs/recovery.md"
         )
-    if code in FENCED:
+    if code in FENCED or (code == KafkaError._FATAL and "fenced" in error.str()):
         return InstanceFenced.of(settings)
     if code in FORBIDDEN:
         return NotAllowed(f"may not {doing}: {error.str()}")
