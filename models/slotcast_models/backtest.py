@@ -43,6 +43,7 @@ class Outcome:
     slot: NDArray[np.int64]  # [n]
     time_ns: NDArray[np.int64]  # [n]
     value: Floats  # [n, T]
+    valid: NDArray[np.bool_]  # [n]  False: late, a repeat, or a reset
     scored: NDArray[np.bool_]  # [n]
     naive: Floats  # [n, T]
     point: Floats  # [n, T]
@@ -108,7 +109,8 @@ def _aligned(
     targets: int,
 ) -> Outcome:
     """Put beside each tick what its instrument's last tick published."""
-    before = previous_ticks(ticks.slot, (verdicts == VALID) & (ticks.kind != RESET))
+    valid = (verdicts == VALID) & (ticks.kind != RESET)
+    before = previous_ticks(ticks.slot, valid)
     known = (published.scored | (ticks.kind == FREE)) & (before >= 0)
     at = before[known]
     value = ticks.value[:, :targets]
@@ -124,6 +126,7 @@ def _aligned(
         slot=ticks.slot,
         time_ns=ticks.time_ns,
         value=value,
+        valid=valid,
         scored=known,
         naive=moved(value),
         point=moved(published.point),

@@ -146,8 +146,13 @@ def by_instrument(
 ) -> Floats:
     """A baseline's forecasts for ticks of many instruments: rows [n, T] in the ticks' own order."""
     found = np.empty_like(value)
-    order = np.argsort(slot, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(slot[order])) + 1):
+    for rows in rows_by_instrument(slot):
         for j in range(value.shape[1]):
             found[rows, j] = baseline(np.ascontiguousarray(value[rows, j]))
     return found
+
+
+def rows_by_instrument(slot: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Indices of each instrument's ticks, in order; instruments by slot."""
+    order = np.argsort(slot, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(slot[order])) + 1)

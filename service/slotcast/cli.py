@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 import slotcast
+from slotcast.commands import backtest as backtesting
 from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof
 from slotcast.commands import train as training
 from slotcast.commands.options import Config, fail
@@ -224,6 +225,7 @@ app.command()(inspect.inspect)
 app.command("import")(memory.import_memory)
 app.command()(memory.reset)
 app.command()(training.train)
+app.command()(backtesting.backtest)
 
 
 @app.command()
