@@ -16,7 +16,15 @@ import slotcast
 from slotcast.commands import backtest as backtesting
 from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof
 from slotcast.commands import train as training
-from slotcast.commands.options import Config, fail
+from slotcast.commands.options import (
+    Column,
+    Config,
+    Positive,
+    SeriesName,
+    TargetColumns,
+    TimeUnit,
+    fail,
+)
 
 app = typer.Typer(
     name="slotcast",
@@ -30,7 +38,6 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(offsets.offsets_app, name="offsets")
 
 Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
-Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -82,17 +89,13 @@ def demo(
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
-    value: Annotated[
-        list[str] | None, typer.Option(help="Target column; repeat for several. Guessed if none.")
-    ] = None,
+    value: TargetColumns = None,
     instrument: Column = None,
-    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    name: SeriesName = None,
     time: Column = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    time_unit: TimeUnit = None,
     sequence: Column = None,
-    positive: Annotated[
-        bool, typer.Option(help="Values are above 0: forecast logarithms.")
-    ] = False,
+    positive: Positive = False,
     ordered: Annotated[
         bool, typer.Option(help="Reject ticks whose values fall left to right.")
     ] = False,
@@ -163,9 +166,9 @@ def produce(
         list[str] | None, typer.Option(help="Value column; repeat for several.")
     ] = None,
     instrument: Column = None,
-    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    name: SeriesName = None,
     time: Column = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    time_unit: TimeUnit = None,
     sequence: Column = None,
     speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
 ) -> None:

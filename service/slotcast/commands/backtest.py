@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from slotcast.commands.options import AsJson, Config, fail, failing
+from slotcast.commands.options import (
+    AsJson,
+    Column,
+    Config,
+    OffsetRange,
+    Positive,
+    SeriesName,
+    Source,
+    TargetColumns,
+    TimeUnit,
+    fail,
+    failing,
+)
 from slotcast.commands.train import need_tensorflow
 
 if TYPE_CHECKING:
@@ -17,15 +29,11 @@ if TYPE_CHECKING:
     from slotcast.tick_columns import Recorded
     from slotcast_models.bundle import Bundle
 
-Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
 MODES = ("frozen", "inline", "delayed")
 
 
 def backtest(
-    source: Annotated[
-        str,
-        typer.Option("--from", help="File; directory of a demo or a replay; or a Kafka topic."),
-    ],
+    source: Source,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle directory; the configured one if none.")
     ] = None,
@@ -41,20 +49,14 @@ def backtest(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for pictures, page and JSON.")] = None,
     as_json: AsJson = False,
-    offsets: Annotated[
-        str | None, typer.Option(help="FIRST-LAST: of each partition, these only.")
-    ] = None,
-    value: Annotated[
-        list[str] | None, typer.Option(help="Target column; repeat for several. Guessed if none.")
-    ] = None,
+    offsets: OffsetRange = None,
+    value: TargetColumns = None,
     instrument: Column = None,
-    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    name: SeriesName = None,
     time: Column = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    time_unit: TimeUnit = None,
     sequence: Column = None,
-    positive: Annotated[
-        bool, typer.Option(help="Values are above 0: forecast logarithms.")
-    ] = False,
+    positive: Positive = False,
 ) -> None:
     """Forecast recorded ticks as the live service would have, and compare with what came.
 

@@ -23,6 +23,20 @@ Data = Annotated[
 OnePartition = Annotated[int | None, typer.Option("--partition", help="This partition only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Source = Annotated[
+    str, typer.Option("--from", help="File; directory of a demo or a replay; or a Kafka topic.")
+]
+OffsetRange = Annotated[
+    str | None, typer.Option("--offsets", help="FIRST-LAST: of each partition, these only.")
+]
+Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
+TargetColumns = Annotated[
+    list[str] | None, typer.Option(help="Target column; repeat for several. Guessed if none.")
+]
+SeriesName = Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")]
+TimeUnit = Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")]
+Positive = Annotated[bool, typer.Option(help="Values are above 0: forecast logarithms.")]
+
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """End with this exit code and a message on stderr."""

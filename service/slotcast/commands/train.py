@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slotcast.commands.options import Config, fail
+from slotcast.commands.options import (
+    Column,
+    Config,
+    OffsetRange,
+    Positive,
+    SeriesName,
+    Source,
+    TargetColumns,
+    TimeUnit,
+    fail,
+)
 
 if TYPE_CHECKING:
     from slotcast.tick_columns import Recorded
@@ -20,7 +30,6 @@ if TYPE_CHECKING:
     from slotcast_models.schema import TickSchema
     from slotcast_models.training import Training
 
-Column = Annotated[str | None, typer.Option(help="Column name; guessed if not given.")]
 CELL = re.compile(r"(lstm|gru|rnn):([1-9][0-9]*)")
 NEEDS = "needs TensorFlow, which is not installed: run  pip install 'slotcast[train]'"
 
@@ -49,26 +58,17 @@ class Plan:
 
 
 def train(
-    source: Annotated[
-        str,
-        typer.Option("--from", help="File; directory of a demo or a replay; or a Kafka topic."),
-    ],
+    source: Source,
     out: Annotated[Path, typer.Option(help="Bundle directory to write.")],
     config: Config = None,
-    offsets: Annotated[
-        str | None, typer.Option(help="FIRST-LAST: of each partition, these only.")
-    ] = None,
-    value: Annotated[
-        list[str] | None, typer.Option(help="Target column; repeat for several. Guessed if none.")
-    ] = None,
+    offsets: OffsetRange = None,
+    value: TargetColumns = None,
     instrument: Column = None,
-    name: Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")] = None,
+    name: SeriesName = None,
     time: Column = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
+    time_unit: TimeUnit = None,
     sequence: Column = None,
-    positive: Annotated[
-        bool, typer.Option(help="Values are above 0: forecast logarithms.")
-    ] = False,
+    positive: Positive = False,
     cell: Annotated[
         list[str] | None, typer.Option(help="lstm:UNITS, gru:UNITS or rnn:UNITS; repeat to stack.")
     ] = None,
