@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from slotcast.cli import app
 from slotcast_models.bundle import STEP, Bundle, save_bundle
-from tests.unit.test_train_command import embedded_log
+from slotcast_models.schema import TickSchema
+from tests.unit.test_train_command import FAST, embedded_log
 
 PICTURES = ("forecast", "rolling_skill", "coverage", "errors", "free_run")
 
@@ -150,17 +151,37 @@ def test_a_learning_network_stands_beside_ours(
     assert "learning network" not in found["absent"]
 
 
-def test_another_bundle_is_the_one_that_forecasts(file: Path, tmp_path: Path) -> None:
+def test_another_bundle_is_the_one_that_forecasts_by_its_own_schema(
+    file: Path, tmp_path: Path
+) -> None:
     bundle = Bundle.load()
     calm = bundle.manifest.rules.model_copy(update={"warmup_ticks": 10_000})
-    manifest = bundle.manifest.model_copy(update={"rules": calm, "name": "calm"})
+    own = TickSchema(instrument="sensor", targets=("flow",), max_ahead_ms=10**15)
+    changes = {"rules": calm, "name": "calm", "tick_schema": own}
+    manifest = bundle.manifest.model_copy(update=changes)
     save_bundle(tmp_path / "calm", manifest, {STEP: bundle.program})
 
     found = told("--from", file, "--bundle", tmp_path / "calm")
 
     assert found["bundle"].startswith("calm-")
+    assert found["targets"] == ["flow"]
     assert found["forecasts"]["slotcast"]["skill"] == 0.0
     assert found["model_published"] == 0.0
+
+
+def test_a_trained_network_is_scored_alone_too(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow")
+    monkeypatch.setattr("slotcast_models.learner.one_thread", lambda: None)  # of this process
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    made = ["train", "--from", str(file), "--out", str(tmp_path / "made"), *FAST]
+    assert CliRunner().invoke(app, made).exit_code == 0
+
+    found = told("--from", file, "--bundle", tmp_path / "made")
+
+    assert found["forecasts"]["network alone"]["skill"] != 0.0
+    assert "network alone" not in found["absent"]
 
 
 @pytest.mark.parametrize(
