@@ -306,13 +306,14 @@ def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
 
 
 def test_a_quiet_topic_is_no_stall(settings: KafkaSettings, topics: KafkaTopics) -> None:
-    log = KafkaLog(settings, stall_s=0.1)
+    log = KafkaLog(settings)
     until_owned(log, {0, 1})
     topics.feed(0, [(b"k", b"v", 1, None)])
     topics.abort_one(0)
     log.go(0, 0)
     seat = log._member
     values(log, 1)
+    log._stall_s = 0.1
 
     for _ in range(5):
         log.poll(200, 100)

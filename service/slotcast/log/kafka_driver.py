@@ -105,7 +105,7 @@ class Producer(Protocol):
         """Commit it. After an error nobody knows whether it is committed."""
 
     def abort(self) -> bool:
-        """Abort it, if nobody has tried to commit it. Whether this producer can begin another."""
+        """Abort it when nothing is under way. Whether this producer can begin another."""
 
     def discard(self) -> None:
         """Throw away what was not sent yet, and every connection."""

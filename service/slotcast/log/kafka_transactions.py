@@ -8,7 +8,7 @@
 
 The failpoints in between (`slotcast.failpoints`): begin, after-send, after-offsets, after-commit.
 
-Every wait has a deadline. After a failure before the commit the transaction is aborted, if the
+Every wait has a deadline. Where only the offsets are refused, the transaction is aborted, if the
 library can. Else, and when the outcome is unknown, the producer is thrown away, and `settle` starts
 another with the same id, which ends what the old one left open. Only then does the committed offset
 tell what happened.
@@ -36,7 +36,8 @@ class TransactionalPublisher(Publisher):
         self.transactional_id = transactional_id
         self.unsettled = False
         """Whether we may have left a transaction open."""
-        self._committing = False
+        self._may_abort = False
+        """Whether nothing is under way, and nobody has tried to commit."""
 
     def settle(self) -> None:
         """End what an earlier producer with our id left open. Raises `LogError`."""
@@ -59,22 +60,23 @@ class TransactionalPublisher(Publisher):
 
     def _transact(self, outbox: Outbox, offsets: Mapping[int, Committed], group: Any) -> None:
         producer = self._open()
-        self.unsettled, self._committing = True, False
+        self.unsettled, self._may_abort = True, False
         producer.begin()
         at("begin")
         if outbox.forecasts or outbox.dead_letters:
             self._send(producer, outbox)
             at("after-send")
+        self._may_abort = True
         producer.send_offsets(self._settings.ticks, offsets, group)
         at("after-offsets")
-        self._committing = True
+        self._may_abort = False
         producer.commit()
         self.unsettled = False
         at("after-commit")
 
     def _end(self) -> None:
-        """Abort what nobody has tried to commit; a producer that cannot is thrown away."""
-        if self._producer is not None and not self._committing:
+        """Abort where only the offsets were refused; else the producer is thrown away."""
+        if self._producer is not None and self._may_abort:
             with suppress(LogError):
                 if self._producer.abort():
                     self.unsettled = False

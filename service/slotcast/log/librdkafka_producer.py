@@ -104,7 +104,6 @@ class RdProducer:
         """Abort, and go on: a new producer with our id would be sent away for half a second."""
         with errors("abort a transaction", self._settings):
             self._open.abort_transaction(min(self._limit_s, ANSWER_TIMEOUT_MS / 1_000))
-        self._failed.clear()
         self._ended_s = time.monotonic()
         return True
 
