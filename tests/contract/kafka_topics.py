@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from slotcast.settings import KafkaSettings
+
+MARKERS_S = 1.0
+"""Longest wait for what is open: it may stay open."""
 
 Record = tuple[bytes | None, bytes | None, int, bytes | None]
 
@@ -56,14 +60,19 @@ class KafkaTopics:
             admin.delete_records({TopicPartition(self.settings.ticks, partition): before_offset})
 
     def records(self, topic: str, partition: int) -> list[Any]:
-        """Every committed record of a partition."""
+        """Every committed record of a partition; a commit just made is waited for."""
         at = TopicPartition(topic, partition)
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap_servers, isolation_level="read_committed"
+        consumer, onlooker = (
+            KafkaConsumer(bootstrap_servers=self.settings.bootstrap_servers, isolation_level=level)
+            for level in ("read_committed", "read_uncommitted")
         )
         consumer.assign([at])
         consumer.seek(at, consumer.beginning_offsets([at])[at])
-        end = consumer.end_offsets([at])[at]
+        # A commit is answered before the partitions know of it.
+        last, deadline = onlooker.end_offsets([at])[at], time.monotonic() + MARKERS_S
+        while (end := consumer.end_offsets([at])[at]) < last and time.monotonic() < deadline:
+            time.sleep(0.01)
+        onlooker.close()
         found: list[Any] = []
         while consumer.position(at) < end:
             found += consumer.poll(1_000).get(at, [])
