@@ -250,6 +250,7 @@ def test_a_silent_consumer_is_replaced(settings: KafkaSettings, topics: KafkaTop
     topics.feed(0, [(b"k", b"v", 1, None)])
 
     until(lambda: log._member is not stalled, log)
+    log._stall_s = PATIENCE_S
 
     lost, _ = until_owned(log, {0, 1})
     assert lost == {0, 1}

@@ -160,7 +160,7 @@ class FakeMessage:
 
 def test_an_error_that_passes_is_no_record_and_no_end(log: KafkaLog) -> None:
     member: Any = log._member
-    member._resumed = {0: 5}
+    member._next = {0: 5}
 
     for code in (
         KafkaError._ALL_BROKERS_DOWN,
@@ -262,6 +262,46 @@ def test_no_default_decides_over_delivery(settings: KafkaSettings) -> None:
 
     assert {name: options[name] for name in expected} == expected
     assert "group.instance.id" not in options
+
+
+# Records
+
+
+class Skipping:
+    """A consumer that loses the first record it has, as a late answer about the end would."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer, self._skipped = consumer, False
+
+    def consume(self, count: int, wait_s: float) -> Any:
+        found = self._consumer.consume(count, wait_s)
+        if found and not self._skipped:
+            self._skipped = True
+            return found[1:]
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+def test_records_that_the_library_skips_are_delivered_all_the_same(
+    log: KafkaLog, topics: KafkaTopics
+) -> None:
+    member: Any = log._member
+    topics.feed(0, [(b"k", b"%d" % i, 1, None) for i in range(20)])
+    log.go(0, 0)
+    member._consumer = Skipping(member._consumer)
+
+    assert values(log, 20) == [b"%d" % i for i in range(20)]
+
+
+def test_markers_are_no_holes(log: KafkaLog, topics: KafkaTopics) -> None:
+    topics.feed(0, [(b"k", b"before", 1, None)])
+    topics.abort_one(0)
+    topics.feed(0, [(b"k", b"behind", 1, None)])
+    log.go(0, 0)
+
+    assert values(log, 2) == [b"before", b"behind"]
 
 
 # Beside the other library

@@ -697,6 +697,10 @@ def test_the_position_is_the_committed_offset(bench: Bench, log: Log) -> None:
     assert log.position(0) is None
 
     log.publish(commit(0, 7, "note"))
+    # A broker answers a commit before it shows the offset.
+    deadline = time.monotonic() + PATIENCE_S
+    while log.position(0) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
     assert (log.position(0), log.position(1)) == (7, None)
 

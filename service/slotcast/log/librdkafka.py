@@ -65,8 +65,9 @@ class RdMember:
     def __init__(self, settings: KafkaSettings, worker: str) -> None:
         self._settings = settings
         self.membership, self.client = Membership(), client_id(worker)
-        self._resumed: dict[int, int] = {}
-        """Where each partition that is not paused began."""
+        self._next: dict[int, int] = {}
+        """The offset behind what was delivered, of each partition that is not paused."""
+        self._reader: RdReader | None = None
         with errors(f"join group {settings.group}", settings):
             self._consumer = Consumer(_options(settings, self.client))
             self._await_topic()
@@ -85,7 +86,7 @@ class RdMember:
                 found += consume(max_ticks - 1, 0)
         if any(map(Message.error, found)):
             found = self._without_errors(found)
-        return batches_of(found) if found else []
+        return [batch for batch in batches_of(found) if self._is_whole(batch)] if found else []
 
     def standing(self) -> Standing:
         """Brokers accept a generation of -1 unfenced, so it is not stable."""
@@ -103,7 +104,7 @@ class RdMember:
 
     def pause(self, partition: int) -> None:
         """Pause; the library forgets what it has fetched."""
-        self._resumed.pop(partition, None)
+        self._next.pop(partition, None)
         with errors(f"pause {self._settings.ticks}-{partition}", self._settings):
             self._consumer.pause([self._tp(partition)])
 
@@ -115,13 +116,13 @@ class RdMember:
         with errors(f"go on with {self._settings.ticks}-{partition}", self._settings):
             self._consumer.resume([self._tp(partition)])
             self._consumer.seek(self._tp(partition, int(offset)))
-        self._resumed[partition] = int(offset)
+        self._next[partition] = int(offset)
 
     def position(self, partition: int) -> int | None:
         """The offset behind the last record delivered; gaps behind it do not count."""
         with errors(f"ask for the position of {self._settings.ticks}", self._settings):
             (found,) = self._consumer.position([self._tp(partition)])
-        return found.offset if found.offset >= 0 else self._resumed.get(partition)
+        return found.offset if found.offset >= 0 else self._next.get(partition)
 
     def commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
         """Commit; waits for the coordinator no longer than a session lasts.
@@ -138,6 +139,8 @@ class RdMember:
 
     def close(self) -> None:
         """Leave."""
+        if self._reader is not None:
+            self._reader.close()
         with errors("close", self._settings):
             self._consumer.close()
 
@@ -160,8 +163,31 @@ class RdMember:
 
     def _taken(self, _: Any, taken: Sequence[TopicPartition]) -> None:
         for tp in taken:
-            self._resumed.pop(tp.partition, None)
+            self._next.pop(tp.partition, None)
         self.membership.note_lost({tp.partition for tp in taken})
+
+    def _is_whole(self, batch: Batch) -> bool:
+        """Whether it goes on where we are, without a hole; else the library is sent back.
+
+        An answer that comes late, about the end of the log where a partition was parked, moves it
+        there. Offsets that are missing may also be those of markers: then a second look tells.
+        """
+        number, stop = batch.partition, int(batch.offsets[-1]) + 1
+        begun = self._next.get(number)
+        if begun is None:
+            return False
+        if stop - begun != len(batch) and self._count(number, begun, stop) != len(batch):
+            ticks = f"{self._settings.ticks}-{number}"
+            logger.warning("%s: the library skipped records behind %d: again", ticks, begun)
+            self.resume(number, begun)
+            return False
+        self._next[number] = stop
+        return True
+
+    def _count(self, partition: int, start: int, stop: int) -> int:
+        if self._reader is None:
+            self._reader = RdReader(self._settings)
+        return sum(map(len, self._reader.read(partition, start, stop)))
 
     def _without_errors(self, found: Sequence[Message]) -> list[Message]:
         """The records; what the library tells in between is logged, unless nothing can mend it."""
@@ -169,7 +195,7 @@ class RdMember:
             error, partition = message.error(), message.partition()
             if error is None:
                 continue
-            of_parked = partition is not None and partition not in self._resumed
+            of_parked = partition is not None and partition not in self._next
             expected = of_parked and error.code() in GONE
             if error.fatal() or (error.code() in STOPPING and not expected):
                 raise told(error, f"poll {self._settings.ticks}", self._settings)
