@@ -36,6 +36,13 @@ class Group:
         worker.start(**environment)
         return worker
 
+    def join_and_flow(self, name: str | None = "worker-0", **environment: str) -> Serving:
+        """Start another worker, and let ticks flow for a moment."""
+        worker = self.join(name, **environment)
+        self.feed()
+        self.flow_for(0.5)
+        return worker
+
     def endless(self) -> None:
         """Let the ticks begin again where they end, at later times."""
         laps = [Laps(ticks) for ticks in self._stream.ticks]

@@ -22,9 +22,7 @@ def test_a_broker_that_is_killed_does_not_show(
     own_broker: KafkaServer, group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2, bootstrap=own_broker.bootstrap, **TIMES_MS)
-    workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    workers.join_and_flow()
 
     begun_s = time.monotonic()
     own_broker.kill()
@@ -42,9 +40,7 @@ def test_a_broker_that_freezes_does_not_show(
     own_broker: KafkaServer, group: Callable[..., Group], fault: Fault, seconds: float
 ) -> None:
     workers = group(partitions=2, bootstrap=own_broker.bootstrap, **TIMES_MS)
-    workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    workers.join_and_flow()
 
     begun_s = time.monotonic()
     own_broker.suspend()
@@ -65,9 +61,7 @@ def test_a_broker_out_of_reach_does_not_show(
     """One worker sees no broker; the other one sees it all the time."""
     workers = group(bootstrap=proxied.bootstrap, **TIMES_MS)
     workers.join("worker-0", **through(proxied))
-    workers.join("worker-1")
-    workers.feed()
-    workers.flow_for(0.5)
+    workers.join_and_flow("worker-1")
 
     begun_s = time.monotonic()
     proxied.proxy.reachable = False

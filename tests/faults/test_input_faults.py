@@ -57,9 +57,7 @@ def poison(tick: Record) -> list[Record]:
 @pytest.mark.fault("poison of every kind, among late ticks and equal times")
 def test_poison_of_every_kind_does_not_show(group: Callable[..., Group], fault: Fault) -> None:
     workers = group(partitions=2)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
 
     for _ in range(3):
         for partition in (0, 1):
@@ -88,9 +86,7 @@ def test_a_partition_full_of_poison_holds_nobody_up(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
 
     begun_s = time.monotonic()
     for _ in range(10):
@@ -108,9 +104,7 @@ def test_poison_larger_than_a_request_is_a_dead_letter_of_its_beginning(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=1)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
     allow_large(worker)
 
     producer = KafkaProducer(
@@ -140,9 +134,7 @@ def allow_large(worker: Serving) -> None:
 @pytest.mark.fault("input in transactions, some aborted, with an aborted tail")
 def test_aborted_input_and_gaps_do_not_show(group: Callable[..., Group], fault: Fault) -> None:
     workers = group(partitions=1)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
 
     def send(count: int, *, abort: bool) -> None:
         ticks = [(k, v) for k, v, *_ in worker_ticks(worker, 0)[-count:]]
@@ -193,9 +185,7 @@ def test_more_instruments_than_slots_in_one_poll_do_not_show(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=1)
-    worker = workers.join(SLOTCAST_WORKER__SLOTS="2")
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow(SLOTCAST_WORKER__SLOTS="2")
     _, value, *_ = worker_ticks(worker, 0)[-1]
     fields = json.loads(value or b"")
 

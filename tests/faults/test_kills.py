@@ -55,9 +55,7 @@ def test_a_kill_in_recovery_does_not_show(
 ) -> None:
     """Without a snapshot and everything to replay, then with one."""
     workers = group(partitions=2)
-    worker = workers.join(**NO_SNAPSHOT)
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow(**NO_SNAPSHOT)
     worker.kill()
 
     worker.start(SLOTCAST_FAILPOINT=f"{point}:1", **NO_SNAPSHOT)

@@ -47,9 +47,7 @@ def test_retention_that_passed_the_watermark_is_left_to_the_policy(
     group: Callable[..., Group], fault: Fault, policy: str
 ) -> None:
     workers = group(partitions=2, session_timeout_ms=2_000)
-    worker = workers.join(**NO_SNAPSHOT)
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(**NO_SNAPSHOT)
     worker.kill()
     outside = Outside(worker)
     outside.note_ticks()
@@ -84,9 +82,7 @@ def test_retention_that_passes_a_frozen_worker_stops_that_partition_only(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
     outside = Outside(worker)
 
     assert worker.process is not None
@@ -116,9 +112,7 @@ def test_expired_offsets_are_brought_back_by_the_command_that_the_worker_prints(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2, session_timeout_ms=2_000)
-    worker = workers.join(**NO_SNAPSHOT)
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(**NO_SNAPSHOT)
     worker.kill()
     outside = Outside(worker)
 
@@ -142,9 +136,7 @@ def test_a_new_memory_begins_where_an_operator_says(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=1, session_timeout_ms=2_000)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
     line = ("offsets", "begin", "--config", str(worker.config))
     assert "stop all workers first" in command(*line).stderr
 
@@ -172,9 +164,7 @@ def test_a_moved_offset_has_the_memory_that_the_log_gives(
 ) -> None:
     """The snapshot tells where memory began, and rows beyond the offset are refused."""
     workers = group(partitions=2, session_timeout_ms=2_000)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
     worker.stop()
     outside = Outside(worker)
     outside.await_no_members()
@@ -201,9 +191,7 @@ def test_a_moved_offset_without_a_snapshot_is_left_to_the_policy(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2, session_timeout_ms=2_000)
-    worker = workers.join(**NO_SNAPSHOT)
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(**NO_SNAPSHOT)
     worker.kill()
     outside = Outside(worker)
     before = outside.committed(0)

@@ -55,9 +55,7 @@ def test_a_redis_that_fails_does_not_show(
 ) -> None:
     break_it, mend_it = FAULTS[how]
     workers = group(partitions=1, redis=own_store.url)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
 
     begun_s = time.monotonic()
     break_it(own_store)

@@ -51,9 +51,7 @@ def workers(proxied: ProxiedKafka, group: Callable[..., Group]) -> Group:
 def test_an_answer_that_does_not_come_in_the_cycle_is_never_guessed(
     workers: Group, proxied: ProxiedKafka, fault: Fault, asked: str, how: How
 ) -> None:
-    workers.join(**through(proxied))
-    workers.feed()
-    workers.flow_for(0.5)
+    workers.join_and_flow(**through(proxied))
 
     fault.takeover_s = 0.0
     for skip in (5, 6, 7):
@@ -73,9 +71,7 @@ def test_an_answer_that_does_not_come_in_the_cycle_is_never_guessed(
 def test_an_answer_that_does_not_come_in_recovery_does_not_show(
     workers: Group, proxied: ProxiedKafka, fault: Fault, asked: str, how: How
 ) -> None:
-    worker = workers.join(**through(proxied))
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow(**through(proxied))
 
     worker.kill()
     begun_s = time.monotonic()
@@ -91,9 +87,7 @@ def test_an_answer_that_does_not_come_in_recovery_does_not_show(
 @pytest.mark.long
 @pytest.mark.fault("all connections cut, again and again")
 def test_cut_connections_do_not_show(workers: Group, proxied: ProxiedKafka, fault: Fault) -> None:
-    workers.join(**through(proxied))
-    workers.feed()
-    workers.flow_for(0.5)
+    workers.join_and_flow(**through(proxied))
 
     fault.takeover_s = 0.0
     for _ in range(6):

@@ -40,9 +40,7 @@ def test_a_reset_of_a_paged_out_instrument_takes_place_where_it_stands(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=1)
-    worker = workers.join(SLOTCAST_WORKER__SLOTS="2")
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(SLOTCAST_WORKER__SLOTS="2")
     names = instruments(workers, 0)
 
     for name in names[:10]:
@@ -62,9 +60,7 @@ def test_a_reset_of_all_reaches_those_that_are_paged_out(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=2)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
 
     for _ in range(3):
         status, body = worker.post("/reset", {"all": True})
@@ -83,9 +79,7 @@ def test_a_reset_of_all_reaches_those_that_are_paged_out(
 @pytest.mark.fault("a storm of resets and tombstones, and a kill in it")
 def test_a_storm_of_resets_does_not_show(group: Callable[..., Group], fault: Fault) -> None:
     workers = group(partitions=2)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
     names = [instruments(workers, p) for p in (0, 1)]
 
     for turn in range(3):
@@ -182,9 +176,7 @@ def test_a_reset_survives_a_crash_right_after_its_write(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     workers = group(partitions=1)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
     worker.stop()
     worker.start(SLOTCAST_WORKER__COMMIT_INTERVAL_MS="4000")
     workers.flow_for(0.5)

@@ -105,9 +105,7 @@ def test_a_snapshot_that_is_not_whole_or_not_ours_is_refused(
 ) -> None:
     """While nobody runs, and again under a running worker."""
     workers = group(partitions=1, redis=own_store.url)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
     stored = Stored(own_store, worker)
     workers.until(stored.is_sound, "there is no snapshot")
     worker.kill()
@@ -132,9 +130,7 @@ def test_a_slow_redis_does_not_show(
     group: Callable[..., Group], proxied: RedisProxy, fault: Fault
 ) -> None:
     workers = group(partitions=2, redis=proxied.url)
-    worker = workers.join(SLOTCAST_WORKER__SLOTS="1000")
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(SLOTCAST_WORKER__SLOTS="1000")
 
     begun_s = time.monotonic()
     proxied.delay_s = SLOW_S
@@ -157,9 +153,7 @@ def test_a_script_that_runs_twice_has_the_effect_of_one(
     group: Callable[..., Group], own_store: RedisServer, proxied: RedisProxy, fault: Fault
 ) -> None:
     workers = group(partitions=1, redis=proxied.url)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(0.5)
+    worker = workers.join_and_flow()
 
     for _ in range(6):
         proxied.lose = 1
@@ -184,9 +178,7 @@ def test_a_redis_that_lost_its_last_second_does_not_show(
 ) -> None:
     """Under a running worker, and under the next one."""
     workers = group(partitions=1, redis=own_store.url)
-    worker = workers.join()
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow()
 
     for dies in (False, True, False):
         with redis.Redis.from_url(own_store.url) as client:
@@ -210,9 +202,7 @@ def test_without_redis_partitions_are_recovered_from_the_log(
     group: Callable[..., Group], own_store: RedisServer, fault: Fault
 ) -> None:
     workers = group(partitions=2, redis=own_store.url)
-    worker = workers.join(**PATIENCE)
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(**PATIENCE)
 
     begun_s = time.monotonic()
     own_store.kill()
@@ -242,9 +232,7 @@ def test_a_frozen_redis_does_not_cost_the_membership(
 ) -> None:
     """Eight partitions would wait for it one after the other."""
     workers = group(partitions=8, redis=own_store.url, max_poll_interval_ms=5_000)
-    worker = workers.join(SLOTCAST_WORKER__SLOTS="1000")
-    workers.feed()
-    workers.flow_for(1)
+    worker = workers.join_and_flow(SLOTCAST_WORKER__SLOTS="1000")
 
     begun_s = time.monotonic()
     own_store.suspend()
