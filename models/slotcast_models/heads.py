@@ -8,6 +8,7 @@ goes up. Knows no TensorFlow but inside `loss`: serving reads the names.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 Kind = Literal["regression", "quantiles", "classes"]
@@ -23,11 +24,17 @@ class Head:
     probabilities: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     flat: float = 0.25
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for no probabilities, or such as do not rise."""
+        rising = all(a < b for a, b in pairwise((0.0, *self.probabilities, 1.0)))
+        if not (self.probabilities and rising):
+            raise ValueError("quantiles need probabilities that rise between 0 and 1, at least one")
+
     @property
     def extras(self) -> tuple[str, ...]:
         """Names of the outputs per target after the change."""
         if self.kind == "quantiles":
-            return tuple(f"{p:g}" for p in self.probabilities)
+            return tuple(str(p) for p in self.probabilities)
         return CLASSES if self.kind == "classes" else ()
 
     @property

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from slotcast.cli import app
+from slotcast.forecasts import ForecastEncoder
 from slotcast.log.sqlite import SqliteLog
 from slotcast.run_settings import keep_schema
 from slotcast_models.bundle import Bundle
@@ -162,6 +163,24 @@ def test_a_head_is_trained_and_published(tmp_path: Path, head: str, extras: Any)
     assert wanted in report["results"]["validation"]
 
 
+def test_the_probabilities_of_quantiles_are_an_option(tmp_path: Path) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+    options = ["--head", "quantiles", "--probabilities", "0.025, 0.5,0.9", "--rows", "instrument"]
+
+    told = train("--from", file, "--out", tmp_path / "made", *options, *FAST)
+
+    bundle = Bundle.load(tmp_path / "made")
+    assert bundle.manifest.network.extras == ("0.025", "0.5", "0.9")
+    assert "quantile 0.025:" in told.output
+    value = 100.0 + np.random.default_rng(1).normal(size=(100, 2))
+    said = run(Predictor(bundle.bind(bundle.schema)), columns(value)).published
+    encoder = ForecastEncoder(bundle, "these")
+    record = encoder.encode(0, ["S"] * 100, np.arange(100), np.arange(100), value, said)[-1]
+    quantiles = json.loads(record)["targets"]["flow"]["quantiles"]
+    assert list(quantiles) == ["0.025", "0.5", "0.9"]
+    assert quantiles["0.025"] < quantiles["0.5"] < quantiles["0.9"]
+
+
 def embedded_log(directory: Path, rows: int = 400) -> None:
     """A demo's directory with two partitions, resets among the ticks."""
     directory.mkdir()
@@ -225,6 +244,10 @@ def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> N
         (["--cell", "conv:3"], "--cell conv:3: need lstm:UNITS"),
         (["--rows", "both"], "'both': need one of target, instrument"),
         (["--head", "both"], "'both': need one of regression, quantiles, classes"),
+        (["--probabilities", "0.5"], "belong to --head quantiles, not to --head regression"),
+        (["--head", "quantiles", "--probabilities", "0.5,0.1"], "0.5,0.1: quantiles need prob"),
+        (["--head", "quantiles", "--probabilities", "0,0.5"], "rise between 0 and 1"),
+        (["--head", "quantiles", "--probabilities", "5%"], "--probabilities 5%: could not"),
         (["--stride", "99"], "stride 99, window 32"),
         (["--offsets", "1-2"], "--offsets is for topics"),
         (["--phases", "2"], "was trained with seasons: declare them in"),

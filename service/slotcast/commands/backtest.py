@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from slotcast.commands.options import (
-    AsJson,
-    Column,
-    Config,
-    OffsetRange,
-    Positive,
-    SeriesName,
-    Source,
-    TargetColumns,
-    TimeUnit,
-    fail,
-    failing,
-)
+from slotcast.commands import options
+from slotcast.commands.options import fail, failing
 from slotcast.commands.train import need_tensorflow
 
 if TYPE_CHECKING:
@@ -33,11 +22,11 @@ MODES = ("frozen", "inline", "delayed")
 
 
 def backtest(
-    source: Source,
+    source: options.Source,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle directory; the configured one if none.")
     ] = None,
-    config: Config = None,
+    config: options.Config = None,
     skip: Annotated[
         int | None, typer.Option(min=0, help="First ticks that are not scored; a fifth if none.")
     ] = None,
@@ -48,15 +37,15 @@ def backtest(
         str | None, typer.Option(help="Also a learning network: frozen, inline or delayed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for pictures, page and JSON.")] = None,
-    as_json: AsJson = False,
-    offsets: OffsetRange = None,
-    value: TargetColumns = None,
-    instrument: Column = None,
-    name: SeriesName = None,
-    time: Column = None,
-    time_unit: TimeUnit = None,
-    sequence: Column = None,
-    positive: Positive = False,
+    as_json: options.AsJson = False,
+    offsets: options.OffsetRange = None,
+    value: options.TargetColumns = None,
+    instrument: options.Column = None,
+    name: options.SeriesName = None,
+    time: options.Column = None,
+    time_unit: options.TimeUnit = None,
+    sequence: options.Column = None,
+    positive: options.Positive = False,
 ) -> None:
     """Forecast recorded ticks as the live service would have, and compare with what came.
 

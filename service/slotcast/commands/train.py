@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slotcast.commands.options import (
-    Column,
-    Config,
-    OffsetRange,
-    Positive,
-    SeriesName,
-    Source,
-    TargetColumns,
-    TimeUnit,
-    fail,
-)
+from slotcast.commands import options
+from slotcast.commands.options import fail, failing
 
 if TYPE_CHECKING:
     from slotcast.tick_columns import Recorded
@@ -58,17 +49,17 @@ class Plan:
 
 
 def train(
-    source: Source,
+    source: options.Source,
     out: Annotated[Path, typer.Option(help="Bundle directory to write.")],
-    config: Config = None,
-    offsets: OffsetRange = None,
-    value: TargetColumns = None,
-    instrument: Column = None,
-    name: SeriesName = None,
-    time: Column = None,
-    time_unit: TimeUnit = None,
-    sequence: Column = None,
-    positive: Positive = False,
+    config: options.Config = None,
+    offsets: options.OffsetRange = None,
+    value: options.TargetColumns = None,
+    instrument: options.Column = None,
+    name: options.SeriesName = None,
+    time: options.Column = None,
+    time_unit: options.TimeUnit = None,
+    sequence: options.Column = None,
+    positive: options.Positive = False,
     cell: Annotated[
         list[str] | None, typer.Option(help="lstm:UNITS, gru:UNITS or rnn:UNITS; repeat to stack.")
     ] = None,
@@ -82,6 +73,9 @@ def train(
     flat: Annotated[
         float, typer.Option(help="Class flat: changes of at most so many scales.")
     ] = 0.25,
+    probabilities: Annotated[
+        str | None, typer.Option(help="Of --head quantiles: those to learn, such as 0.05,0.5,0.95.")
+    ] = None,
     phases: Annotated[int, typer.Option(help="Sine and cosine pairs of the season as inputs.")] = 0,
     epochs: Annotated[int, typer.Option(help="Most passes over the ticks.")] = 50,
     patience: Annotated[
@@ -106,10 +100,11 @@ def train(
     Example: slotcast train --from prices.csv --out bundles/prices --cell gru:32
     """
     need_tensorflow("slotcast train")
+    import logging
+
     from slotcast.settings import Settings
     from slotcast.tick_sources import read_recorded
     from slotcast_models.bundle import MANIFEST, Bundle
-    from slotcast_models.heads import Head
     from slotcast_models.learner import LearningRule
     from slotcast_models.training import Recipe
 
@@ -117,9 +112,10 @@ def train(
         fail(f"{out} is a bundle already: give another --out, or delete it")
     chosen = bundle_name or re.sub(r"[^a-z0-9-]+", "-", out.resolve().name.lower()).strip("-")
     file_options = (instrument, name, time, time_unit, value, sequence)
-    with _expected_errors():
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    with failing():
         kinds = [_one_of(v, w) for v, w in ((rows, ROWS), (head, HEADS))]
-        shape = Head(kinds[1], flat=flat)
+        shape = _head(kinds[1], probabilities, flat)
         plan = Plan(_cells(cell), network, kinds[0], shape, phases, seed)
         rule = LearningRule(window, stride, rate)
         recipe = Recipe(rule, shape, epochs, patience, validation, lanes)
@@ -134,27 +130,23 @@ def train(
 ROWS, HEADS = ("target", "instrument"), ("regression", "quantiles", "classes")
 
 
-class _expected_errors:  # noqa: N801  # reads as a function
-    """What is expected to fail ends with its message."""
-
-    def __enter__(self) -> None:
-        import logging
-
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        from slotcast.controls import UnknownControl
-        from slotcast.log.port import LogError
-        from slotcast_models.bundle import BundleError
-
-        if isinstance(error, OSError | ValueError | BundleError | LogError | UnknownControl):
-            fail(error)
-
-
 def _one_of(word: str, words: tuple[str, ...]) -> Any:
     if word not in words:
         raise ValueError(f"{word!r}: need one of {', '.join(words)}")
     return word
+
+
+def _head(kind: Any, probabilities: str | None, flat: float) -> Head:
+    from slotcast_models.heads import Head
+
+    if probabilities is None:
+        return Head(kind, flat=flat)
+    if kind != "quantiles":
+        raise ValueError(f"--probabilities belong to --head quantiles, not to --head {kind}")
+    try:
+        return Head(kind, tuple(float(p) for p in probabilities.split(",")), flat)
+    except ValueError as error:
+        raise ValueError(f"--probabilities {probabilities}: {error}") from error
 
 
 def _cells(given: list[str] | None) -> tuple[tuple[str, int], ...]:
