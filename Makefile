@@ -99,7 +99,7 @@ $(PEERS)/.ready: requirements/peers.txt $(INSTALL)
 
 lock: $(DEV)/.ready  ## write requirements/*.txt anew from pyproject.toml (`make upgrade`: with the newest versions)
 	@$(COMPILE) $(UPGRADE) requirements/build.in -o requirements/build.txt
-	@$(COMPILE) $(UPGRADE) pyproject.toml --extra train --extra librdkafka --extra plots --extra dev \
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra train --extra librdkafka --extra avro --extra plots --extra dev \
 	    -c requirements/constraints.in -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
 	@$(COMPILE) $(UPGRADE) requirements/peers.in -c requirements/constraints.in -c requirements/build.txt \
