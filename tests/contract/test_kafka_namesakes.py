@@ -8,8 +8,8 @@ from slotcast.log.kafka import KafkaLog
 from slotcast.log.kafka_client import InstanceFenced
 from slotcast.log.port import CommitFailed
 from tests.contract.asking import committed
+from tests.contract.kafka_logs import CLIENTS, fresh_settings, until_owned
 from tests.contract.test_kafka_takeover import commit
-from tests.contract.test_kafka_traps import CLIENTS, fresh_settings, until_owned
 from tests.servers import Broker
 
 

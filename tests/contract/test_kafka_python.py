@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,21 +22,13 @@ from slotcast.log.kafka_topics import ensure_topics
 from slotcast.log.port import AppendForbidden, CommitFailed, Committed
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
-from tests.contract.test_kafka_traps import fresh_settings, outbox, until_owned
+from tests.contract.kafka_logs import fresh_settings, outbox
 from tests.servers import Broker
 
 
 @pytest.fixture
 def settings(kafka: Broker) -> KafkaSettings:
     return fresh_settings(kafka, delivery_timeout_ms=3_000)
-
-
-@pytest.fixture
-def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
-    log = KafkaLog(settings)
-    until_owned(log, {0, 1})
-    yield log
-    log.close()
 
 
 def library_of(log: KafkaLog) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
 from slotcast.bootstrap import build_worker
@@ -21,8 +22,8 @@ from slotcast.partition import CommitNote, Phase
 from slotcast.settings import KafkaSettings, Settings
 from slotcast.store.memory import MemoryStore
 from tests.contract.asking import committed
+from tests.contract.kafka_logs import CLIENTS, fresh_settings, owned, until, until_owned
 from tests.contract.kafka_topics import KafkaTopics
-from tests.contract.test_kafka_traps import CLIENTS, fresh_settings, owned, until, until_owned
 from tests.servers import Broker
 
 NOTE = CommitNote(0, 7, "bundle", "numerics")
@@ -301,12 +302,14 @@ def test_an_offset_beyond_the_end_stops_its_partition(
 ) -> None:
     topics = KafkaTopics(settings)
     first = join()
+    until_owned(first, {0, 1})
     topics.feed(0, [(b"A", b"{}", round(time.time() * 1e3), None)] * 3)
     topics.close()
     first.close()
     tp = TopicPartition(settings.ticks, 0)
     with KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers) as admin:
-        admin.alter_group_offsets(settings.group, {tp: OffsetAndMetadata(100, "", -1)})
+        moved = {tp: OffsetAndMetadata(100, "", -1)}
+        assert admin.alter_group_offsets(settings.group, moved) == {tp: NoError}
 
     with pytest.raises(StoppedByPolicy, match="committed offset 100 was moved by hand"):
         run_to_failure(join(), settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from slotcast.log.kafka import KafkaLog
 from slotcast.log.port import CommitFailed, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
+from tests.contract.kafka_logs import CLIENTS, fresh_settings, until_owned
 from tests.contract.kafka_topics import KafkaTopics
-from tests.contract.test_kafka_traps import CLIENTS, fresh_settings, until_owned
 from tests.servers import Broker
 
 
@@ -24,21 +23,6 @@ def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
     return fresh_settings(
         kafka, client=request.param, instance_id="worker-0", delivery_timeout_ms=3_000
     )
-
-
-@pytest.fixture
-def topics(settings: KafkaSettings) -> Iterator[KafkaTopics]:
-    topics = KafkaTopics(settings)
-    yield topics
-    topics.close()
-
-
-@pytest.fixture
-def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
-    log = KafkaLog(settings)
-    until_owned(log, {0, 1})
-    yield log
-    log.close()
 
 
 def outbox(offset: int, *values: bytes) -> Outbox:

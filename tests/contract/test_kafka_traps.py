@@ -23,20 +23,24 @@ from slotcast.log.kafka_topics import ensure_topics
 from slotcast.log.port import (
     CommitFailed,
     Committed,
-    Forecasts,
     LogError,
     NotYet,
     Outbox,
 )
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
+from tests.contract.kafka_logs import (
+    CLIENTS,
+    PATIENCE_S,
+    fresh_settings,
+    outbox,
+    owned,
+    until,
+    until_owned,
+    values,
+)
 from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker, KafkaServer
-
-PATIENCE_S = 30
-
-
-CLIENTS = ["kafka-python", "librdkafka"]
 
 
 @pytest.fixture(params=CLIENTS)
@@ -48,73 +52,6 @@ def client(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["exactly-once", "at-least-once"])
 def settings(kafka: Broker, request: pytest.FixtureRequest, client: str) -> KafkaSettings:
     return fresh_settings(kafka, delivery=request.param, client=client)
-
-
-@pytest.fixture
-def topics(settings: KafkaSettings) -> Iterator[KafkaTopics]:
-    topics = KafkaTopics(settings)
-    yield topics
-    topics.close()
-
-
-@pytest.fixture
-def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
-    log = KafkaLog(settings)
-    until_owned(log, {0, 1})
-    yield log
-    log.close()
-
-
-def fresh_settings(broker: Broker, **changes: Any) -> KafkaSettings:
-    ticks = broker.fresh_topic(2)
-    names = {"forecasts": f"forecasts-{ticks}", "dead_letters": f"dead-letters-{ticks}"}
-    return KafkaSettings(
-        **{"bootstrap_servers": broker.bootstrap, "group": f"group-{ticks}", "ticks": ticks}
-        | names
-        | changes
-    )
-
-
-def owned(log: KafkaLog) -> set[int]:
-    return log._member.membership.owned()
-
-
-def until_owned(log: KafkaLog, wanted: set[int], timeout_ms: int = 200) -> tuple[set[int], int]:
-    """Poll until exactly these partitions are owned; returns what was lost, and how many polls."""
-    lost: set[int] = set()
-    polls = 0
-    deadline = time.monotonic() + PATIENCE_S
-    while owned(log) != wanted or polls == 0:
-        assert time.monotonic() < deadline, f"owns {owned(log)}, not {wanted}"
-        lost |= set(log.poll(timeout_ms, 100).lost)
-        polls += 1
-    return lost, polls
-
-
-def until(condition: Any, *logs: KafkaLog) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        for log in logs:
-            log.poll(100, 100)
-        if not logs:
-            time.sleep(0.02)
-
-
-def values(log: KafkaLog, count: int) -> list[bytes | None]:
-    found: list[bytes | None] = []
-    deadline = time.monotonic() + PATIENCE_S
-    while len(found) < count:
-        assert time.monotonic() < deadline, f"only {found} came"
-        for batch in log.poll(200, 100).batches:
-            found += batch.values
-    return found
-
-
-def outbox(values: list[bytes], offset: int) -> Outbox:
-    count = len(values)
-    column = Forecasts(0, range(count), [1_000] * count, [b"k"] * count, values)
-    return Outbox([column], offsets={0: Committed(offset, "m")})
 
 
 # 1: a record that fails leaves the rest committable

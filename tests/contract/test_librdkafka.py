@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from slotcast.log.port import (
 )
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
-from tests.contract.kafka_topics import KafkaTopics
-from tests.contract.test_kafka_traps import (
+from tests.contract.kafka_logs import (
     PATIENCE_S,
     fresh_settings,
     outbox,
@@ -38,27 +37,14 @@ from tests.contract.test_kafka_traps import (
     until_owned,
     values,
 )
+from tests.contract.kafka_topics import KafkaTopics
+from tests.faults.proxy import ProxiedKafka
 from tests.servers import Broker
 
 
 @pytest.fixture
 def settings(kafka: Broker) -> KafkaSettings:
     return fresh_settings(kafka, client="librdkafka")
-
-
-@pytest.fixture
-def topics(settings: KafkaSettings) -> Iterator[KafkaTopics]:
-    topics = KafkaTopics(settings)
-    yield topics
-    topics.close()
-
-
-@pytest.fixture
-def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
-    log = KafkaLog(settings)
-    until_owned(log, {0, 1})
-    yield log
-    log.close()
 
 
 # The package
@@ -302,6 +288,28 @@ def test_markers_are_no_holes(log: KafkaLog, topics: KafkaTopics) -> None:
     log.go(0, 0)
 
     assert values(log, 2) == [b"before", b"behind"]
+
+
+# Who has lost all connections forgets its brokers, and waits for one of them for ever
+
+
+def test_a_publish_goes_on_when_all_connections_were_cut() -> None:
+    with ProxiedKafka() as server:
+        address = {"bootstrap_servers": server.proxy.address, "delivery_timeout_ms": 2_000}
+        settings = fresh_settings(Broker(server.bootstrap), client="librdkafka", **address)
+        log = KafkaLog(settings)
+        until_owned(log, {0, 1})
+        for offset in range(1, 9):
+            server.proxy.cut_all()
+            deadline = time.monotonic() + PATIENCE_S
+            while time.monotonic() < deadline:
+                with suppress(LogError):
+                    log.publish(outbox([b"f"], offset))
+                    break
+                log.poll(100, 100)
+
+        assert committed(log, 0) == Committed(8, "m")
+        log.close()
 
 
 # Beside the other library

@@ -53,6 +53,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "socket.timeout.ms": ANSWER_TIMEOUT_MS,
         "socket.nagle.disable": True,
         "reconnect.backoff.max.ms": 1_000,
+        # Else it forgets brokers when it has lost them all, and waits for one of them for ever.
+        "metadata.recovery.strategy": "none",
         "allow.auto.create.topics": False,
         "log_level": WARNING_LEVEL,
         "logger": logger,

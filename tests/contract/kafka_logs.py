@@ -1,0 +1,66 @@
+"""Logs of one test on a broker, and what tests of Kafka clients ask of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from slotcast.log.kafka import KafkaLog
+from slotcast.log.port import Committed, Forecasts, Outbox
+from slotcast.settings import KafkaSettings
+from tests.servers import Broker
+
+PATIENCE_S = 30
+CLIENTS = ["kafka-python", "librdkafka"]
+
+
+def fresh_settings(broker: Broker, **changes: Any) -> KafkaSettings:
+    ticks = broker.fresh_topic(2)
+    names = {"forecasts": f"forecasts-{ticks}", "dead_letters": f"dead-letters-{ticks}"}
+    return KafkaSettings(
+        **{"bootstrap_servers": broker.bootstrap, "group": f"group-{ticks}", "ticks": ticks}
+        | names
+        | changes
+    )
+
+
+def owned(log: KafkaLog) -> set[int]:
+    return log._member.membership.owned()
+
+
+def until_owned(log: KafkaLog, wanted: set[int], timeout_ms: int = 200) -> tuple[set[int], int]:
+    """Poll until exactly these partitions are owned; returns what was lost, and how many polls."""
+    lost: set[int] = set()
+    polls = 0
+    deadline = time.monotonic() + PATIENCE_S
+    while owned(log) != wanted or polls == 0:
+        assert time.monotonic() < deadline, f"owns {owned(log)}, not {wanted}"
+        lost |= set(log.poll(timeout_ms, 100).lost)
+        polls += 1
+    return lost, polls
+
+
+def until(condition: Any, *logs: KafkaLog) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        for log in logs:
+            log.poll(100, 100)
+        if not logs:
+            time.sleep(0.02)
+
+
+def values(log: KafkaLog, count: int) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"only {found} came"
+        for batch in log.poll(200, 100).batches:
+            found += batch.values
+    return found
+
+
+def outbox(values: list[bytes], offset: int) -> Outbox:
+    count = len(values)
+    column = Forecasts(0, range(count), [1_000] * count, [b"k"] * count, values)
+    return Outbox([column], offsets={0: Committed(offset, "m")})
