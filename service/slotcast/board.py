@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from slotcast.delivery import Cycle
 from slotcast.engine import Engine, Stepped
 from slotcast.partition import Partition
-from slotcast.sheet import Sheet
-from slotcast.views import InstrumentView
+from slotcast.sheet import AWAY, Sheet
+from slotcast.slot_map import slot_map
+from slotcast.views import InstrumentView, Measure, SlotMap, Window
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import IMPORT, RESET
 from slotcast_models.predictor import Predictor
@@ -35,9 +36,10 @@ class Board:
         self.level = bundle.manifest.rules.levels[self._sheet.shown]
         self._place: dict[tuple[int, str], int] = {}
         self._keys: list[tuple[int, str]] = []
-        self._slot: list[int | None] = []
+        self._folded: list[str] = []
+        """Place -> the name as searching compares it."""
         self._by_name: dict[str, list[int]] = {}
-        self._sorted: list[str] | None = None
+        self._in_name_order = np.zeros(0, np.int64)
         self._as_of: dict[int, int] = {}
         """Partition -> the committed offset that its lines are as of."""
         self._version = 0
@@ -61,8 +63,7 @@ class Board:
         slots, last, previous = _last_ticks(stepped)
         partition = parsed.batch.partition
         at = np.array([self._entry(partition, parsed.names[i]) for i in last.tolist()], np.int64)
-        for place, slot in zip(at.tolist(), slots.tolist(), strict=True):
-            self._slot[place] = slot
+        self._sheet.columns["slot"][at] = slots
         self._sheet.write_ticks(at, stepped, last, previous, slots, engine)
         self._sheet.columns["version"][at] = self._version
 
@@ -73,8 +74,7 @@ class Board:
         slots = {parsed.names[i]: int(stepped.slot[i]) for i in imports}
         partition = parsed.batch.partition
         at = np.array([self._entry(partition, name) for name in slots], np.int64)
-        for place, slot in zip(at.tolist(), slots.values(), strict=True):
-            self._slot[place] = slot
+        self._sheet.columns["slot"][at] = list(slots.values())
         self._sheet.write_rows(at, engine.rows[list(slots.values())], engine.predictor)
         self._sheet.columns["version"][at] = self._version
 
@@ -124,8 +124,8 @@ class Board:
             if not entries:
                 return
             at = np.array([self._entry(number, name) for name, _, _ in entries], np.int64)
-            for place, (_, slot, _) in zip(at.tolist(), entries, strict=True):
-                self._slot[place] = slot
+            slots = [AWAY if slot is None else slot for _, slot, _ in entries]
+            self._sheet.columns["slot"][at] = slots
             self._sheet.write_rows(at, np.array([row for _, _, row in entries]), predictor)
             self._sheet.columns["version"][at] = self._version
 
@@ -134,9 +134,8 @@ class Board:
         if place is None:
             place = self._place[partition, name] = self._sheet.add()
             self._keys.append((partition, name))
-            self._slot.append(None)
+            self._folded.append(name.casefold())
             self._by_name.setdefault(name, []).append(place)
-            self._sorted = None
         return place
 
     def paged_out(self, names: Sequence[tuple[int, str]]) -> None:
@@ -145,7 +144,7 @@ class Board:
             for key in names:
                 place = self._place.get(key)
                 if place is not None:
-                    self._slot[place] = None
+                    self._sheet.columns["slot"][place] = AWAY
 
     def find(self, name: str) -> InstrumentView | None:
         """The instrument's view; the latest, if it has ticked in several partitions."""
@@ -163,26 +162,53 @@ class Board:
             ticks = self._sheet.columns["ticks"]
             return [self._keys[place][0] for place in self._by_name.get(name, ()) if ticks[place]]
 
-    def page(self, search: str, offset: int, limit: int) -> tuple[list[InstrumentView], int]:
-        """Views of matching instruments in name order, and how many match."""
-        with self._lock:
-            if self._sorted is None:
-                self._sorted = sorted(self._by_name)
-            wanted = search.casefold()
-            ticks = self._sheet.columns["ticks"]
-            names = [
-                n for n in self._sorted
-                if wanted in n.casefold() and any(ticks[place] for place in self._by_name[n])
-            ]  # fmt: skip
-            places = [p for n in names[offset : offset + limit] for p in self._by_name[n]]
-            return [self._view(place) for place in places if ticks[place]], len(names)
+    def page(self, window: Window) -> tuple[list[InstrumentView], int]:
+        """Views of the instruments that the window asks for, and how many match.
 
-    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
-        """Views of the instruments that ticked after `version`, and the present version."""
+        Searching and sorting are done beside the lock: the worker waits for neither.
+        """
+        named = self._by_their_names()
+        with self._lock:
+            sheet = self._sheet
+            shown = named[sheet.columns["ticks"][named] > 0]
+            if window.slot is not None:
+                shown = shown[sheet.columns["slot"][shown] == window.slot]
+            keys = None if window.sort == "name" else sheet.sort_keys(window.sort, shown)
+        places = self._arranged(shown, keys, window)
+        part = places[window.offset : window.offset + window.limit]
+        with self._lock:
+            return [self._view(place) for place in part.tolist()], len(places)
+
+    def _by_their_names(self) -> NDArray[np.int64]:
+        """All places in the order of names."""
+        with self._lock:
+            keys = self._keys.copy() if len(self._in_name_order) < len(self._keys) else []
+        if keys:
+            order = sorted(range(len(keys)), key=lambda place: (keys[place][1], keys[place][0]))
+            self._in_name_order = np.array(order, np.int64)
+        return self._in_name_order
+
+    def _arranged(
+        self, places: NDArray[np.int64], keys: NDArray[np.float64] | None, window: Window
+    ) -> NDArray[np.int64]:
+        """Those of these places, in name order, whose name matches, sorted by their keys."""
+        if wanted := window.search.casefold():
+            found = [wanted in self._folded[place] for place in places.tolist()]
+            matching = np.array(found, np.bool_)
+            places, keys = places[matching], None if keys is None else keys[matching]
+        if keys is None:
+            return places[::-1] if window.descending else places
+        # Stable, and what is NaN comes last: equal ones stay in name order.
+        return places[np.argsort(-keys if window.descending else keys, kind="stable")]
+
+    def slot_map(self, measure: Measure, slots: int) -> SlotMap:
+        """The slots as a picture, at least `slots` of them; a mean over several targets."""
         with self._lock:
             c, size = self._sheet.columns, self._sheet.size
-            places = np.flatnonzero((c["version"][:size] > version) & (c["ticks"][:size] > 0))
-            return self._version, [self._view(place) for place in places.tolist()]
+            held = np.flatnonzero((c["ticks"][:size] > 0) & (c["slot"][:size] != AWAY))
+            slot = c["slot"][held]
+            values = c["skill"][held] if measure == "skill" else self._sheet.coverage(held)
+        return slot_map(measure, slot, values.mean(axis=1), slots, self.level)
 
     def pooled(self) -> tuple[float | None, float | None]:
         """Median skill of settled instruments, and the share of their ticks in the interval."""
@@ -201,8 +227,7 @@ class Board:
 
     def _view(self, place: int) -> InstrumentView:
         partition, name = self._keys[place]
-        as_of = self._as_of.get(partition, 0)
-        return self._sheet.view(place, partition, name, self._slot[place], as_of)
+        return self._sheet.view(place, partition, name, self._as_of.get(partition, 0))
 
 
 def _last_ticks(

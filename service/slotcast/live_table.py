@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slotcast.feed import Feed
-from slotcast.views import InstrumentView, Readings, TargetView
+from slotcast.views import InstrumentView, Readings, TargetView, Window
 
 ROWS = 14
 
@@ -26,15 +26,14 @@ def _share(value: float | None) -> str:
 def live_table(readings: Readings, feed: Feed) -> Group:
     """Forecasts, actuals and skill of the instruments with most ticks."""
     summary = readings.summary()
-    shown = readings.instruments(limit=100_000).instruments
-    busiest = sorted(shown, key=lambda view: -view.ticks)[:ROWS]
+    page = readings.instruments(Window(sort="ticks", descending=True, limit=ROWS))
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("instrument", no_wrap=True)
     for column in ("ticks", "actual", "expected", "next", "90 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("by", no_wrap=True)
     table.add_column("skill", justify="right", no_wrap=True)
-    for view in busiest:
+    for view in page.instruments:
         for target in view.targets:
             table.add_row(*_cells(view, target))
     goal = f" of {feed.total:,}" if feed.total is not None else ""
@@ -43,7 +42,7 @@ def live_table(readings: Readings, feed: Feed) -> Group:
         f"lag {summary.lag_ticks:,}"
     )
     quality = (
-        f"{len(shown):,} instruments | median skill {_share(summary.skill)} | "
+        f"{page.total:,} instruments | median skill {_share(summary.skill)} | "
         f"inside 90 % interval {_share(summary.coverage)}"
     )
     return Group(table, Text(counts), Text(quality))

@@ -21,14 +21,18 @@ from slotcast.sheet import view_of_row
 from slotcast.snapshot import SnapshotDamaged
 from slotcast.store.port import StoreError
 from slotcast.views import (
+    FIRST,
     FreeRun,
     InstrumentView,
+    Measure,
     MemoryUnavailable,
     Page,
     PartitionView,
     Readiness,
     ResetReceipt,
+    SlotMap,
     Summary,
+    Window,
 )
 from slotcast.worker import Worker
 from slotcast_models.memory import APPLIED, TICKS, view
@@ -120,10 +124,14 @@ class ServiceReadings:
         """The partitions that this worker answers for."""
         return self._homes.live()
 
-    def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
-        """Instruments of this worker that ticked since the start, in name order."""
-        found, total = self._board.page(search, offset, limit)
+    def instruments(self, window: Window = FIRST) -> Page:
+        """Instruments of this worker that ticked since the start."""
+        found, total = self._board.page(window)
         return Page(tuple(found), total)
+
+    def slot_map(self, measure: Measure) -> SlotMap:
+        """From the board: who was reset and has not ticked since counts as nobody."""
+        return self._board.slot_map(measure, self._worker.parts.engine.kept)
 
     def instrument(self, name: str) -> InstrumentView | None:
         """From the board, else from memory or the store; None if it is not here."""
@@ -195,7 +203,3 @@ class ServiceReadings:
     def reset_all(self, partitions: Sequence[int] | None, timeout_s: float) -> list[ResetReceipt]:
         """Reset all instruments of these partitions, or of all."""
         return self._resets.of_partitions(partitions, timeout_s)
-
-    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
-        """For server-sent events."""
-        return self._board.changed_since(version)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from slotcast.engine import Engine, Stepped
 from slotcast.times import external_times
-from slotcast.views import InstrumentView, TargetView
+from slotcast.views import InstrumentView, Sort, TargetView
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, chosen
 from slotcast_models.memory import (
@@ -32,6 +32,8 @@ from slotcast_models.predictor import Predictor
 RECENT = 48
 """Values per target kept for sparklines: the last one of each commit in which it ticked."""
 SHOWN_LEVEL = 0.9
+AWAY = -1
+"""In place of a slot: paged out, or not here."""
 
 
 class Sheet:
@@ -49,11 +51,12 @@ class Sheet:
             "offset": ((), np.int64),
             "origin": ((), np.int64),
             "ticks": ((), np.int64),
+            "slot": ((), np.int64),
             "scored": ((), np.int64),
             "version": ((), np.int64),
             "value": ((t,), np.float64),
             "point": ((t,), np.float64),
-            "expected": ((t,), np.float64),
+            "expected": ((t, 3), np.float64),
             "lower": ((t,), np.float64),
             "upper": ((t,), np.float64),
             "skill": ((t,), np.float64),
@@ -62,6 +65,7 @@ class Sheet:
             "covered": ((t,), np.int64),
             "model": ((t,), np.bool_),
             "recent": ((RECENT, t), np.float64),
+            "recent_expected": ((RECENT, t, 3), np.float32),
             "recorded": ((), np.int64),
         }
         self.columns: dict[str, NDArray[Any]] = {
@@ -92,13 +96,31 @@ class Sheet:
         c["origin"][at], c["ticks"][at] = published.origin[last], published.ticks[last]
         c["scored"][at] = engine.memory.counts[slots, SCORED]
         c["value"][at] = parsed.value[last, : len(self._names)]
-        expected = np.where(previous[:, None] >= 0, published.point[previous], c["point"][at])
-        expected[published.ticks[last] == 1] = np.nan
-        c["expected"][at] = expected
+        c["expected"][at] = self._expected(at, published, last, previous)
         target, covered = engine.memory.target[slots], engine.memory.covered[slots]
         self._write_forecasts(at, chosen(published, last), target, covered)
-        c["recent"][at, c["recorded"][at] % RECENT] = c["value"][at]
+        ring = c["recorded"][at] % RECENT
+        c["recent"][at, ring] = c["value"][at]
+        # Beside the value, so that single precision is plenty.
+        c["recent_expected"][at, ring] = c["expected"][at] - c["value"][at][:, :, None]
         c["recorded"][at] += 1
+
+    def _expected(
+        self,
+        at: NDArray[np.int64],
+        published: Published,
+        last: NDArray[np.int64],
+        previous: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """What had been forecast for each line's last tick: point, lower, upper [n, T, 3]."""
+        c, shown = self.columns, self.shown
+        within = [a[previous] for a in _bounds(published, shown)]
+        stored = [c[name][at] for name in ("point", "lower", "upper")]
+        expected = np.where(
+            previous[:, None, None] >= 0, np.stack(within, axis=-1), np.stack(stored, axis=-1)
+        )
+        expected[published.ticks[last] == 1] = np.nan
+        return expected
 
     def write_rows(
         self, at: NDArray[np.int64], rows: NDArray[np.void], predictor: Predictor
@@ -121,24 +143,42 @@ class Sheet:
         covered: NDArray[np.int64],
     ) -> None:
         c = self.columns
-        c["point"][at], c["model"][at] = published.point, published.model
-        c["lower"][at] = published.lower[:, :, self.shown]
-        c["upper"][at] = published.upper[:, :, self.shown]
+        c["point"][at], c["lower"][at], c["upper"][at] = _bounds(published, self.shown)
+        c["model"][at] = published.model
         c["skill"][at] = published.skill
         c["squared_error"][at] = target[:, :, SQUARED_ERROR]
         c["squared_naive"][at] = target[:, :, SQUARED_NAIVE]
         c["covered"][at] = covered[:, :, self.shown]
 
-    def view(
-        self, line: int, partition: int, name: str, slot: int | None, as_of: int
-    ) -> InstrumentView:
+    def sort_keys(self, sort: Sort, lines: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What these lines are sorted by; NaN where there is nothing."""
+        c = self.columns
+        if sort in ("ticks", "slot"):
+            counts = c[sort][lines].astype(np.float64)
+            return np.where(counts < 0, np.nan, counts)
+        if sort == "coverage":
+            return self.coverage(lines)[:, 0]
+        if sort == "width":
+            return c["upper"][lines, 0] - c["lower"][lines, 0]  # type: ignore[no-any-return]
+        column = {"value": "value", "forecast": "point", "skill": "skill"}[sort]
+        return c[column][lines, 0].copy()  # type: ignore[no-any-return]
+
+    def coverage(self, lines: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of these lines' scored ticks inside their interval [n, T]; NaN without any."""
+        scored = self.columns["scored"][lines][:, None]
+        covered = self.columns["covered"][lines]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return covered / scored  # type: ignore[no-any-return]
+
+    def view(self, line: int, partition: int, name: str, as_of: int) -> InstrumentView:
         """The view of a line."""
         c = self.columns
+        slot = int(c["slot"][line])
         times = np.array([c["time_ns"][line]], np.int64)
         return InstrumentView(
             instrument=name,
             partition=partition,
-            slot=slot,
+            slot=None if slot == AWAY else slot,
             ticks=int(c["ticks"][line]),
             ts=external_times(times, self._time_unit)[0],
             offset=int(c["offset"][line]),
@@ -151,7 +191,8 @@ class Sheet:
         c = self.columns
         recorded, scored = int(c["recorded"][line]), int(c["scored"][line])
         order = np.arange(max(0, recorded - RECENT), recorded) % RECENT
-        value = float(c["value"][line, j])
+        value, recent = float(c["value"][line, j]), c["recent"][line, order, j]
+        expected = (recent[:, None] + c["recent_expected"][line, order, j]).T.tolist()
         return TargetView(
             name=name,
             value=value,
@@ -162,8 +203,11 @@ class Sheet:
             source="model" if c["model"][line, j] else "persistence",
             skill=_known(float(c["skill"][line, j])),
             coverage=float(c["covered"][line, j]) / scored if scored else None,
-            recent=c["recent"][line, order, j].tolist(),
-            expected=_known(float(c["expected"][line, j])),
+            recent=recent.tolist(),
+            expected=_known(float(c["expected"][line, j, 0])),
+            recent_expected=expected[0],
+            recent_lower=expected[1],
+            recent_upper=expected[2],
         )
 
 
@@ -177,8 +221,15 @@ def view_of_row(
 ) -> InstrumentView:
     """The view of one memory row (shape (1,)) of the instrument `key` = (partition, name)."""
     sheet = Sheet(bundle, room=1)
-    sheet.write_rows(np.array([sheet.add()], np.int64), row, predictor)
-    return sheet.view(0, *key, slot, as_of)
+    at = np.array([sheet.add()], np.int64)
+    sheet.write_rows(at, row, predictor)
+    sheet.columns["slot"][at] = AWAY if slot is None else slot
+    return sheet.view(0, *key, as_of)
+
+
+def _bounds(published: Published, level: int) -> tuple[NDArray[np.float64], ...]:
+    """Point, lower and upper end of the interval of that level."""
+    return published.point, published.lower[:, :, level], published.upper[:, :, level]
 
 
 def _known(value: float) -> float | None:

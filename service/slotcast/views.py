@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,9 @@ class TargetView:
 
     `forecast`, `lower` and `upper` (90 % interval) are for the *next* tick. `skill` is
     1 - (sum of squared errors / that of persistence), None before there is an error to compare.
-    `source` is "model" or "persistence". `recent` are the last values, oldest first. `expected` is
-    what had been forecast for `value`, None for the first tick.
+    `source` is "model" or "persistence". `expected` is what had been forecast for `value`, None for
+    the first tick. `recent` are the last values, oldest first, one per commit; beside them stand
+    what had been forecast for each and its interval, NaN where nothing had been.
     """
 
     name: str
@@ -32,6 +33,9 @@ class TargetView:
     coverage: float | None
     recent: Sequence[float] = ()
     expected: float | None = None
+    recent_expected: Sequence[float] = ()
+    recent_lower: Sequence[float] = ()
+    recent_upper: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,35 @@ class InstrumentView:
     as_of: int = 0
 
 
+Sort = Literal["name", "value", "forecast", "width", "skill", "coverage", "ticks", "slot"]
+"""What a list of instruments may be sorted by; of several targets the first counts."""
+Measure = Literal["skill", "coverage"]
+"""What a slot map may show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which instruments to list, in which order, and which part of the list.
+
+    Those whose name contains `search` in any case, and that hold `slot` if it is given. What has no
+    value for `sort` comes last either way.
+    """
+
+    search: str = ""
+    slot: int | None = None
+    sort: Sort = "name"
+    descending: bool = False
+    offset: int = 0
+    limit: int = 100
+
+
+FIRST = Window()
+"""The first hundred in name order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of instruments in name order, with the number that match in all."""
+    """A part of a list of instruments, with the number that match in all."""
 
     instruments: Sequence[InstrumentView]
     total: int
@@ -78,10 +108,24 @@ class FreeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotMap:
+    """One character per slot: `.` nobody, `?` nothing to show yet, else a level from A to Y.
+
+    M is `middle`, Y is `middle` + `reach` and above, A is `middle` - `reach` and below.
+    """
+
+    measure: Measure
+    middle: float
+    reach: float
+    cells: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionView:
     """One owned partition: lifecycle phase, positions, and how far the snapshot is behind.
 
-    `damage` says why exact recovery was impossible and what the policy decided; else it is empty.
+    `snapshot_age_s` is the time since the watermark last equalled the committed offset. `damage`
+    says why exact recovery was impossible and what the policy decided; else it is empty.
     """
 
     partition: int
@@ -91,6 +135,7 @@ class PartitionView:
     watermark: int
     instruments: int
     replay_done: float
+    snapshot_age_s: float = 0.0
     damage: str = ""
 
 
@@ -168,8 +213,11 @@ class Readings(Protocol):
 
     def summary(self) -> Summary: ...
 
-    def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
-        """Instruments whose name contains `search` (case-insensitive), in name order."""
+    def instruments(self, window: Window = FIRST) -> Page:
+        """The instruments that the window asks for."""
+
+    def slot_map(self, measure: Measure) -> SlotMap:
+        """The slots as a picture."""
 
     def instrument(self, name: str) -> InstrumentView | None:
         """None if this worker does not have it. Raises `MemoryUnavailable`."""
@@ -188,6 +236,3 @@ class Readings(Protocol):
 
         Raises `ResetForbidden`, `LogUnavailable`, `UnknownPartition`.
         """
-
-    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
-        """Instruments that ticked after `version`, with the version to ask with next (0 = all)."""

@@ -349,6 +349,7 @@ class Worker:
                 instruments=len(p.index)
                 + sum(name not in p.index for name in live.of_partition(p.number)),
                 replay_done=p.replay_done if p.phase is Phase.RECOVERING else 1.0,
+                snapshot_age_s=max(0.0, now - p.watermark_at),
                 damage=p.damage,
             )
             for p in self.partitions.values()
@@ -369,8 +370,7 @@ class Worker:
         self._paged = (residence.page_ins, residence.page_outs)
         for view in self.views:
             m.lag.labels(str(view.partition)).set(view.end - view.committed)
-            age = self.parts.clock() - self.partitions[view.partition].watermark_at
-            m.snapshot_age.labels(str(view.partition)).set(max(0.0, age))
+            m.snapshot_age.labels(str(view.partition)).set(view.snapshot_age_s)
         skill, coverage = self.parts.board.pooled()
         m.skill.set(float("nan") if skill is None else skill)
         level = f"{self.parts.board.level:g}"

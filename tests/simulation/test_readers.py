@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from slotcast.homes import Homes
@@ -14,7 +16,7 @@ from slotcast.partition import Phase
 from slotcast.readings import ServiceReadings
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreUnavailable
-from slotcast.views import MemoryUnavailable
+from slotcast.views import FIRST, MemoryUnavailable, Sort, Window
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 
@@ -37,13 +39,13 @@ def names(worker: Worker) -> list[str]:
 def test_a_restarted_worker_shows_instruments_before_they_tick() -> None:
     world = World([*ticks("A", 30), *ticks("B", 40), *ticks("C", 50)])
     first = world.run(slots=1)
-    before = {view.instrument: view for view in first.parts.board.page("", 0, 9)[0]}
+    before = {view.instrument: view for view in first.parts.board.page(FIRST)[0]}
     first.stop()
     first.run()
 
     second = world.run(slots=1)
 
-    after = {view.instrument: view for view in second.parts.board.page("", 0, 9)[0]}
+    after = {view.instrument: view for view in second.parts.board.page(FIRST)[0]}
     assert list(after) == ["A", "B", "C"]
     for name, view in after.items():
         target, same = view.targets[0], before[name].targets[0]
@@ -70,7 +72,7 @@ def test_a_reset_instrument_is_not_shown_until_it_ticks() -> None:
         write_event(world.broker, event)
     drain(worker, world)
 
-    assert [(v.instrument, v.ticks) for v in worker.parts.board.page("", 0, 9)[0]] == [("B", 2)]
+    assert [(v.instrument, v.ticks) for v in worker.parts.board.page(FIRST)[0]] == [("B", 2)]
 
 
 def test_expected_is_what_had_been_forecast_for_the_value() -> None:
@@ -83,6 +85,88 @@ def test_expected_is_what_had_been_forecast_for_the_value() -> None:
     assert view is not None
     published = world.broker.forecasts[0][-2].value
     assert f'"forecast":{view.targets[0].expected}'.encode() in published
+
+
+def test_recent_values_stand_beside_what_had_been_forecast_for_them() -> None:
+    world = World(ticks("A", 60))
+    worker = world.worker(max_poll_ticks=1)
+    drain(worker, world)
+
+    (target,) = worker.parts.board.find("A").targets
+
+    published = [msgspec.json.decode(f.value) for f in world.broker.forecasts[0]]
+    forecasts = [one["targets"]["price"] for one in published][-49:-1]
+    assert list(target.recent) == [10.0 + i % 3 for i in range(12, 60)]
+    assert target.recent_expected == pytest.approx([one["forecast"] for one in forecasts])
+    at = worker.parts.engine.predictor.bundle.manifest.rules.levels.index(0.9)
+    assert target.recent_lower == pytest.approx([one["lower"][at] for one in forecasts])
+    assert target.recent_upper == pytest.approx([one["upper"][at] for one in forecasts])
+
+
+def test_nothing_had_been_forecast_for_the_first_value() -> None:
+    worker = World(ticks("A", 1)).run()
+
+    (target,) = worker.parts.board.find("A").targets
+
+    assert (list(target.recent), target.expected) == ([10.0], None)
+    assert all(map(math.isnan, [*target.recent_expected, *target.recent_lower]))
+
+
+def listed(worker: Worker, **window: Any) -> list[str]:
+    return [v.instrument for v in readings_of(worker).instruments(Window(**window)).instruments]
+
+
+def test_a_list_is_searched_sorted_and_cut() -> None:
+    worker = World([*ticks("Ab", 30), *ticks("b", 50), *ticks("C", 40), *ticks("aB2", 30)]).run()
+
+    assert listed(worker) == ["Ab", "C", "aB2", "b"]
+    assert listed(worker, descending=True) == ["b", "aB2", "C", "Ab"]
+    assert listed(worker, search="AB") == ["Ab", "aB2"]
+    assert listed(worker, sort="ticks", descending=True) == ["b", "C", "Ab", "aB2"]
+    assert listed(worker, sort="ticks", offset=1, limit=2) == ["aB2", "C"]
+    assert readings_of(worker).instruments(Window(search="b", limit=1)).total == 3
+
+
+@pytest.mark.parametrize("sort", get_args(Sort))
+def test_a_list_is_in_the_order_that_it_shows(sort: Sort) -> None:
+    script = [tick for i in range(6) for tick in ticks(f"I{i}", 20 + 17 * i, start=i)]
+    worker = World(script).run(slots=4)
+    shown = {
+        "name": lambda view: view.instrument,
+        "ticks": lambda view: view.ticks,
+        "slot": lambda view: view.slot,
+        "width": lambda view: view.targets[0].upper - view.targets[0].lower,
+    }
+    key = shown.get(sort, lambda view: getattr(view.targets[0], sort))
+
+    for descending in (False, True):
+        window = Window(sort=sort, descending=descending)
+        keys = [key(view) for view in readings_of(worker).instruments(window).instruments]
+        known = [one for one in keys if one is not None]
+        assert known == sorted(known, reverse=descending)
+        assert keys[: len(known)] == known
+        assert len(keys) == 6
+
+
+def test_a_slot_leads_to_its_instrument_and_the_map_to_the_slot() -> None:
+    worker = World([*ticks("A", 9), *ticks("B", 9), *ticks("C", 9)]).run(slots=2)
+    here = {v.slot: v.instrument for v in readings_of(worker).instruments().instruments}
+    away = here.pop(None)
+
+    assert sorted([away, *here.values()]) == ["A", "B", "C"]
+    for slot, name in here.items():
+        assert listed(worker, slot=slot) == [name]
+    cells = readings_of(worker).slot_map("skill").cells
+    assert [at for at, cell in enumerate(cells) if cell != "."] == sorted(here)
+
+
+def test_a_partition_says_how_old_its_snapshot_is() -> None:
+    world = World(ticks("A", 40))
+    worker = world.run()
+
+    (partition,) = readings_of(worker).summary().partitions
+
+    assert 0.0 <= partition.snapshot_age_s < world.clock.now
 
 
 def asked(worker: Worker, question: Callable[[], Any]) -> Any:

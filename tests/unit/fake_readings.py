@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from random import Random
 
 from slotcast.views import (
+    FIRST,
     FreeRun,
     InstrumentView,
+    Measure,
     Page,
     Readiness,
     ResetReceipt,
+    SlotMap,
     Summary,
     TargetView,
     UnknownPartition,
+    Window,
 )
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import Peers
@@ -52,7 +56,6 @@ class FakeReadings:
         self._random = Random(7)
         self._targets = targets
         self._views: dict[str, InstrumentView] = {}
-        self._versions: dict[str, int] = {}
         self._version = 0
         for name in names:
             self.tick(name)
@@ -65,7 +68,6 @@ class FakeReadings:
             for at, target in enumerate(self._targets)
         ]
         self._version += 1
-        self._versions[name] = self._version
         ticks = before.ticks + 1 if before else 1
         slot = before.slot if before else len(self._views)
         self._views[name] = InstrumentView(
@@ -97,9 +99,17 @@ class FakeReadings:
             self.worker, ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e"
         )
 
-    def instruments(self, search: str = "", offset: int = 0, limit: int = 100) -> Page:
-        found = sorted(name for name in self._views if search.casefold() in name.casefold())
-        return Page([self._views[name] for name in found[offset : offset + limit]], len(found))
+    def instruments(self, window: Window = FIRST) -> Page:
+        wanted = window.search.casefold()
+        found = sorted(
+            (v for name, v in self._views.items() if wanted in name.casefold()),
+            key=lambda view: view.ticks if window.sort == "ticks" else view.instrument,
+            reverse=window.descending,
+        )
+        return Page(found[window.offset : window.offset + window.limit], len(found))
+
+    def slot_map(self, measure: Measure) -> SlotMap:
+        return SlotMap(measure, 0.0, 0.05, "MY?" + "." * 5)
 
     def instrument(self, name: str) -> InstrumentView | None:
         if self.failure:
@@ -126,7 +136,3 @@ class FakeReadings:
             raise UnknownPartition(f"no partition {unknown}")
         self.resets.append(partitions)
         return [ResetReceipt(None, p, 9, self.commits) for p in partitions or self.partitions]
-
-    def changed_since(self, version: int) -> tuple[int, list[InstrumentView]]:
-        changed = [self._views[name] for name, at in self._versions.items() if at > version]
-        return self._version, changed

@@ -20,10 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 from slotcast.api import pages, problems
 from slotcast.api.app import create_app
 from slotcast.api.doorway import MAX_BODY_BYTES
+from slotcast.api.events import Feed
+from slotcast.api.records import Watch
 from slotcast.api.server import ApiServer
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
-from slotcast.views import LogUnavailable, Readiness, ResetForbidden
+from slotcast.views import LogUnavailable, MemoryUnavailable, Readiness, ResetForbidden
 from tests.unit.fake_readings import FakeReadings, alone
 
 TOKEN = "open sesame ü"
@@ -182,6 +184,9 @@ def test_a_free_run_has_the_steps_asked_for(client: httpx.Client) -> None:
         ("/instruments?limit=1001", "query.limit"),
         ("/instruments?limit=0", "query.limit"),
         ("/instruments?offset=-1", "query.offset"),
+        ("/instruments?sort=colour", "query.sort"),
+        ("/events?limit=1001", "query.limit"),
+        ("/events?slots=colour", "query.slots"),
     ],
 )
 def test_an_argument_out_of_bounds_is_named(client: httpx.Client, path: str, where: str) -> None:
@@ -447,7 +452,7 @@ ENDPOINTS = {
     ("get", "/summary"): {"200"},
     ("get", "/workers"): {"200", "503"},
     ("get", "/metrics"): {"200"},
-    ("get", "/events"): {"200", "503"},
+    ("get", "/events"): {"200", "422", "503"},
     ("get", "/"): {"200"},
     ("get", "/docs"): {"200"},
 }
@@ -531,20 +536,55 @@ def events_of(stream: httpx.Response) -> Iterator[dict[str, Any]]:
     return (json.loads(line) for line in data_lines(stream))
 
 
-def test_the_first_events_bring_all_instruments_in_bounded_pieces() -> None:
-    names = [f"I{n}" for n in range(1_000)]
+def test_the_first_event_brings_the_part_that_is_watched() -> None:
+    names = [f"I{n:03}" for n in range(1_000)]
     with (
         served(FakeReadings(names)) as client,
-        client.stream("GET", "/events") as stream,
+        client.stream("GET", "/events?search=i&offset=400&limit=50") as stream,
     ):
-        first = list(islice(events_of(stream), 3))
+        first = next(events_of(stream))
 
     assert stream.headers["content-type"].startswith("text/event-stream")
-    assert [len(event["instruments"]) for event in first] == [400, 400, 200]
-    assert [event["pending"] for event in first] == [600, 200, 0]
-    assert [i["instrument"] for event in first for i in event["instruments"]] == names
-    assert first[0]["summary"]["instruments"] == 1_000
-    assert first[0]["readiness"] == {"ready": True, "reasons": [], "notes": []}
+    assert [i["instrument"] for i in first["instruments"]] == names[400:450]
+    assert first["order"] == [[0, name] for name in names[400:450]]
+    assert first["total"] == first["summary"]["instruments"] == 1_000
+    assert first["readiness"] == {"ready": True, "reasons": [], "notes": []}
+    assert (first["instrument"], first["slot_map"]) == (None, None)
+
+
+def test_what_comes_into_the_watched_part_again_is_sent_again() -> None:
+    feed = Feed(busy := FakeReadings(["A", "B"]), Watch(sort="ticks", descending=True, limit=1))
+
+    for name, most in (("A", 5), ("B", 10), ("A", 20)):
+        while busy.instrument(name).ticks < most:
+            busy.tick(name)
+        event = json.loads(feed.advance().removeprefix(b"data: "))
+        assert [one["instrument"] for one in event["instruments"]] == [name]
+        assert event["order"] == [[0, name]]
+
+
+def test_a_stream_sends_the_instrument_and_the_slots_that_are_asked_for() -> None:
+    with (
+        served(FakeReadings(["A", "a/b"])) as client,
+        client.stream("GET", "/events?limit=1&instrument=a/b&slots=coverage") as stream,
+    ):
+        event = next(events_of(stream))
+        whole = client.get("/instruments/a%2Fb").json()
+
+    assert event["instrument"] == whole
+    assert event["slot_map"]["measure"] == "coverage"
+
+
+@pytest.mark.parametrize("instrument", ["nobody", "A"])
+def test_a_stream_goes_on_without_an_instrument_that_cannot_be_had(instrument: str) -> None:
+    readings = FakeReadings(["A"])
+    if instrument == "A":
+        readings.failure = MemoryUnavailable("paged out, and redis is away")
+    with (
+        served(readings) as client,
+        client.stream("GET", f"/events?instrument={instrument}") as stream,
+    ):
+        assert next(events_of(stream))["instrument"] is None
 
 
 def test_later_events_bring_what_ticked_since() -> None:

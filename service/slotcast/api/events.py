@@ -1,8 +1,8 @@
-"""Server-sent events: what changed since the last event, about twice a second.
+"""Server-sent events: what changed in the watched part of the list, at most twice a second.
 
-Each stream remembers the version it has seen and holds the changed instruments that did not fit
-into an event, newest view only, so a slow reader costs a bounded amount of memory. A stream begins
-with all instruments; it keeps no history and does not resume.
+A stream follows one part of the list, as a page shows it, so it costs the same with ten instruments
+as with a hundred thousand. It keeps no history and does not resume: who wants to see another part
+connects anew.
 """
 
 from __future__ import annotations
@@ -10,30 +10,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from itertools import islice
 
 from starlette.concurrency import run_in_threadpool
 
 from slotcast.api import problems, records
-from slotcast.views import InstrumentView, Readings
+from slotcast.views import InstrumentView, MemoryUnavailable, Readings
 
 IDLE = b": idle\n\n"
 RECONNECT = b"retry: 1000\n\n"
-REFRESH_LIMIT = 10  # idle events in a row before the summary is sent again
+REFRESH_LIMIT = 10  # idle events in a row before a full one is sent again
+Key = tuple[int, str]
 
 
 class Events:
     """All open event streams of one app. `close` ends them, from the event loop's thread."""
 
-    def __init__(
-        self,
-        readings: Readings,
-        interval_s: float = 0.5,
-        instruments_max: int = 400,
-        streams_max: int = 32,
-    ) -> None:
-        self._readings = readings
-        self._interval_s, self._instruments_max = interval_s, instruments_max
+    def __init__(self, readings: Readings, interval_s: float = 0.5, streams_max: int = 32) -> None:
+        self._readings, self._interval_s = readings, interval_s
         self.streams_max = streams_max
         self._closing = asyncio.Event()
         self.open = 0
@@ -48,57 +41,73 @@ class Events:
             detail = f"{self.open} event streams are open, the limit: close one, or poll /summary"
             raise problems.Refused(problems.TOO_MANY_STREAMS, detail, {"Retry-After": "5"})
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self, watch: records.Watch) -> AsyncIterator[bytes]:
         """The events of one reader, until it leaves or `close`."""
-        feed = Feed(self._readings, self._instruments_max)
+        feed = Feed(self._readings, watch)
         self.open += 1
         try:
             yield RECONNECT
             while True:
                 yield await run_in_threadpool(feed.advance)
-                await self._pause(self._interval_s * (0.1 if feed.filling else 1))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), self._interval_s)
                 if self._closing.is_set():
                     return
         finally:
             self.open -= 1
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
-
 
 class Feed:
-    """One reader's place in the changes. `filling` until it has had every instrument once."""
+    """What one reader watches, and what it has been sent of it."""
 
-    def __init__(self, readings: Readings, instruments_max: int) -> None:
-        self._readings, self._instruments_max = readings, instruments_max
-        self._version = 0
-        self._pending: dict[tuple[int, str], InstrumentView] = {}
+    def __init__(self, readings: Readings, watch: records.Watch) -> None:
+        self._readings, self._watch = readings, watch
+        self._sent: dict[Key, object] = {}
+        """Instruments of the part as last sent -> what tells whether they have changed."""
         self._last: object = None
         self._idle = 0
-        self.filling = True
 
     def advance(self) -> bytes:
         """The next event: news as one `data:` line, else a comment that keeps the line open."""
-        batch = self._take()
+        page = self._readings.instruments(self._watch.view())
+        now = {(v.partition, v.instrument): _stamp(v) for v in page.instruments}
+        changed = [v for v in page.instruments if self._is_news(v)]
+        self._sent = now
         summary, readiness = self._readings.summary(), self._readings.readiness()
+        last, self._last = self._last, (summary, readiness, list(now), page.total)
         self._idle += 1
-        if not batch and self._last == (summary, readiness) and self._idle < REFRESH_LIMIT:
+        if not changed and self._last == last and self._idle < REFRESH_LIMIT:
             return IDLE
-        self._last, self._idle = (summary, readiness), 0
+        self._idle = 0
         event = records.Event(
             summary=records.Summary.model_validate(summary),
             readiness=records.Ready.model_validate(readiness),
-            instruments=[records.Instrument.model_validate(view) for view in batch],
-            pending=len(self._pending),
+            total=page.total,
+            order=list(now),
+            instruments=[records.Instrument.model_validate(view) for view in changed],
+            instrument=self._watched(),
+            slot_map=self._slot_map(),
         )
         return b"data: " + event.model_dump_json().encode() + b"\n\n"
 
-    def _take(self) -> list[InstrumentView]:
-        self._version, changed = self._readings.changed_since(self._version)
-        # A waiting instrument keeps its place in the queue and gets its newest view.
-        self._pending.update({(view.partition, view.instrument): view for view in changed})
-        keys = list(islice(self._pending, self._instruments_max))
-        batch = [self._pending.pop(key) for key in keys]
-        self.filling = self.filling and bool(self._pending)
-        return batch
+    def _is_news(self, view: InstrumentView) -> bool:
+        return self._sent.get((view.partition, view.instrument)) != _stamp(view)
+
+    def _watched(self) -> records.InstrumentAnswer | None:
+        name = self._watch.instrument
+        try:
+            view = None if name is None else self._readings.instrument(name)
+        except MemoryUnavailable:
+            view = None
+        return records.from_worker(records.InstrumentAnswer, view, self._readings.worker)
+
+    def _slot_map(self) -> records.SlotMap | None:
+        measure = self._watch.slots
+        if measure is None:
+            return None
+        return records.SlotMap.model_validate(self._readings.slot_map(measure))
+
+
+def _stamp(view: InstrumentView) -> object:
+    """Another one whenever the instrument ticked, was reset or changed its slot."""
+    return view.offset, view.origin, view.ticks, view.slot

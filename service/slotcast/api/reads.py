@@ -22,7 +22,6 @@ from slotcast.views import Readings
 from slotcast.workers.peers import Peers
 
 MAX_STEPS = 10_000
-MAX_PAGE = 1_000
 FREE_RUNS = 2  # at a time: they compute, and must not crowd out the worker
 
 
@@ -68,22 +67,17 @@ async def ready(readings: Source) -> Response:
     response_model=records.InstrumentPage,
     responses=fails(problems.INVALID),
 )
-def list_instruments(
-    readings: Source,
-    search: Annotated[str, Query(description="Part of the name, in any case.")] = "",
-    offset: Annotated[int, Query(ge=0, description="How many to skip.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most to return.")] = 100,
-) -> Response:
-    """This worker's instruments whose name contains `search`, in name order, a page at a time."""
-    page = readings.instruments(search, offset, limit)
+def list_instruments(readings: Source, window: Annotated[records.Window, Query()]) -> Response:
+    """This worker's instruments: those whose name contains `search`, sorted, a part at a time."""
+    page = readings.instruments(window.view())
     return records.answer(
         records.InstrumentPage(
             worker=readings.worker,
             partitions=sorted(readings.live()),
             instruments=[records.Instrument.model_validate(view) for view in page.instruments],
             total=page.total,
-            offset=offset,
-            limit=limit,
+            offset=window.offset,
+            limit=window.limit,
         )
     )
 
@@ -180,12 +174,12 @@ def show_metrics(request: Request) -> Response:
     response_class=Response,
     responses={
         200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
-        **fails(problems.TOO_MANY_STREAMS),
+        **fails(problems.INVALID, problems.TOO_MANY_STREAMS),
     },
 )
-async def show_events(request: Request) -> Response:
-    """A stream of `Event` records, about two a second; begins with all of this worker's."""
+async def show_events(request: Request, watch: Annotated[records.Watch, Query()]) -> Response:
+    """A stream of `Event` records, at most two a second, of a part of this worker's list."""
     events: Events = request.app.state.events
     events.admit()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events.stream(), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(events.stream(watch), headers=headers, media_type="text/event-stream")

@@ -10,6 +10,10 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
+from slotcast import views
+from slotcast.views import Measure, Sort
+
+MAX_PAGE = 1_000
 MAX_RESETS = 10_000
 Number = Annotated[float | None, Field(description="Null when there is none yet.")]
 
@@ -35,7 +39,20 @@ class Target(Record):
     source: str = Field(description="Where the forecast comes from: `model` or `persistence`.")
     skill: Number = Field(description="1 - squared error / that of persistence.")
     coverage: Number = Field(description="Share of ticks inside their interval; 0.9 is meant.")
-    recent: list[float | None] = Field(description="Last values, oldest first.")
+    recent: list[float | None] = Field(
+        description="Last values, oldest first: the last one of each commit."
+    )
+
+
+class JudgedTarget(Target):
+    """A target with what had been forecast for its last values."""
+
+    expected: Number = Field(description="What had been forecast for the last value.")
+    recent_expected: list[float | None] = Field(
+        description="What had been forecast for each of `recent`; null where nothing was."
+    )
+    recent_lower: list[float | None] = Field(description="Lower ends of those 90 % intervals.")
+    recent_upper: list[float | None] = Field(description="Upper ends of those 90 % intervals.")
 
 
 class Instrument(Record):
@@ -56,10 +73,11 @@ class InstrumentAnswer(Instrument):
     """One instrument, from whichever worker holds it."""
 
     worker: str = Field(description="Name of the worker that answered.")
+    targets: list[JudgedTarget]  # type: ignore[assignment]  # the same and more
 
 
 class InstrumentPage(Record):
-    """A page of one worker's instruments in name order."""
+    """A part of one worker's list of instruments."""
 
     worker: str = Field(description="Name of the worker that answered.")
     partitions: list[int] = Field(description="The partitions that it has live: what is covered.")
@@ -94,6 +112,9 @@ class Partition(Record):
     watermark: int = Field(description="Offset up to which the snapshot is complete.")
     instruments: int
     replay_done: float = Field(description="Share of the silent replay that is done, 0 to 1.")
+    snapshot_age_s: float = Field(
+        description="Seconds since the snapshot last held all that was committed."
+    )
     damage: str = Field(
         description="Why it could not be recovered exactly, and what was decided; else empty."
     )
@@ -147,13 +168,57 @@ class Ready(Record):
     notes: list[str] = Field(description="What should be known all the same.")
 
 
+class SlotMap(Record):
+    """The worker's slots as one character each."""
+
+    measure: Measure = Field(description="What the letters show.")
+    middle: float = Field(description="Value of the letter M.")
+    reach: float = Field(description="From M to Y, and from M down to A.")
+    cells: str = Field(
+        description="By slot: `.` nobody, `?` nothing to show yet, `A` to `Y` from low to high."
+    )
+
+
+class Window(BaseModel):
+    """Which instruments to list, in which order, and which part of the list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    search: str = Field("", description="Part of the name, in any case.")
+    slot: int | None = Field(None, ge=0, description="Only who is in this slot.")
+    sort: Sort = Field("name", description="Of several targets the first counts.")
+    descending: bool = Field(False, description="The largest first; without a value always last.")
+    offset: int = Field(0, ge=0, description="How many to skip.")
+    limit: int = Field(100, ge=1, le=MAX_PAGE, description="Most to return.")
+
+    def view(self) -> views.Window:
+        """As the service takes it."""
+        return views.Window(**self.model_dump(include=set(Window.model_fields)))
+
+
+class Watch(Window):
+    """What an event stream follows: a part of the list, and on request more."""
+
+    instrument: str | None = Field(None, description="Send this one whole, with every event.")
+    slots: Measure | None = Field(None, description="Send the slots as a picture of this.")
+
+
 class Event(Record):
-    """One event of the stream: the service now, and instruments that ticked since the last."""
+    """One event of the stream: the service now, and what has changed in the part watched."""
 
     summary: Summary
     readiness: Ready
-    instruments: list[Instrument] = Field(description="Newest view of each, a bounded number.")
-    pending: int = Field(description="Changed instruments that did not fit; they follow.")
+    total: int = Field(description="How many instruments match.")
+    order: list[tuple[int, str]] = Field(
+        description="Partition and name of the instruments in the part, in order."
+    )
+    instruments: list[Instrument] = Field(
+        description="Those of them that are new in the part or have changed."
+    )
+    instrument: InstrumentAnswer | None = Field(
+        description="The one asked for; null when this worker does not have it."
+    )
+    slot_map: SlotMap | None = Field(description="Null when not asked for.")
 
 
 class ResetRequest(BaseModel):

@@ -19,7 +19,7 @@ let syncedAt = 0;
 
 function connect() {
   source?.close();
-  source = new EventSource("events");
+  source = new EventSource("events?limit=1000");
   source.onopen = () => {
     filled = false;
     seen.length = 0;
@@ -33,7 +33,7 @@ function connect() {
   };
 }
 
-function take({ summary, readiness, instruments, pending }) {
+function take({ summary, readiness, instruments }) {
   heardAt = Date.now();
   mark("link", "live", "Live");
   at("lost").hidden = true;
@@ -41,7 +41,7 @@ function take({ summary, readiness, instruments, pending }) {
   showReadiness(readiness);
   showSummary(summary);
   table.update(instruments);
-  if (!filled && pending === 0) {
+  if (!filled) {
     filled = true;
     syncedAt = heardAt;
     table.forgetOld();
