@@ -17,13 +17,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
+from benchmarks.echo import forward
 from benchmarks.report import Spread, goal, number, ratio, show, write
 from benchmarks.topics import Feed, servers
-from slotcast.bootstrap import build_worker, prepare
+from slotcast.bootstrap import build_worker
 from slotcast.log.kafka import KafkaLog
-from slotcast.log.port import Committed, Forecasts, Outbox
 from slotcast.metrics import Metrics
 from slotcast.run_settings import market_settings
 from slotcast.settings import KafkaSettings, Settings
@@ -55,27 +55,13 @@ def settings_of(broker: Broker, ticks: str, name: str, client: Client, mode: Mod
     return base.model_copy(update={"kafka": kafka})
 
 
-def echo(settings: Settings, total: int, value: bytes) -> float:
+def echo(settings: Settings, total: int) -> float:
     """Seconds from the first record to the last commit of a log that only passes records on."""
     log = KafkaLog(settings.kafka)
     done, begun = 0, 0.0
     while done < total:
-        poll = log.poll(200, POLL_TICKS)
-        for partition in poll.gained:
-            log.go(partition, 0)
-            begun = time.perf_counter()
-        outbox = Outbox()
-        for batch in poll.batches:
-            n = len(batch)
-            keys: Any = batch.keys
-            columns = Forecasts(
-                batch.partition, range(n), batch.timestamps_ms.tolist(), keys, [value] * n
-            )
-            outbox.forecasts.append(columns)
-            outbox.offsets[batch.partition] = Committed(int(batch.offsets[-1]) + 1, "")
-            done += n
-        if outbox.offsets:
-            log.publish(outbox)
+        done += forward(log, POLL_TICKS)
+        begun = begun if done else time.perf_counter()
     took = time.perf_counter() - begun
     log.close()
     return took
@@ -87,7 +73,7 @@ def serve(settings: Settings, total: int, redis_url: str) -> float:
     store = RedisStore(redis_url, "bench", settings.kafka.group, settings.kafka.ticks, 2.0)
     worker = build_worker(settings, log, store, Metrics())
     begun = 0.0
-    while worker.counts["ticks"] < total:
+    while worker.tally.counts["ticks"] < total:
         worker.turn()
         if not begun and any(p.phase.value == "live" for p in worker.partitions.values()):
             begun = time.perf_counter()
@@ -110,14 +96,12 @@ def main() -> None:
         broker, redis_url = servers(stack)
         ticks = broker.fresh_topic(1)
         Feed(broker.bootstrap, ticks, Market()).send(total)
-        value = b"x" * 640  # about a forecast record's size
-        prepare(market_settings(0, 1_024))
         for turn, client, mode in product(range(given.rounds), given.clients, MODES):
             name = f"{client}-{mode}-{turn}-{ticks}"
             echoing = settings_of(broker, ticks, f"echo-{name}", client, mode)
             serving = settings_of(broker, ticks, f"slotcast-{name}", client, mode)
             what = f"{client}, {mode}"
-            samples.setdefault(f"echo, {what}", []).append(total / echo(echoing, total, value))
+            samples.setdefault(f"echo, {what}", []).append(total / echo(echoing, total))
             ours_s = serve(serving, total, redis_url)
             samples.setdefault(f"slotcast, {what}", []).append(total / ours_s)
     report(samples, total, given.clients)

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
-from slotcast.settings import KafkaSettings
+from slotcast.bootstrap import prepare
+from slotcast.settings import KafkaSettings, Settings
 from slotcast.simulator import Market, encode
 from tests.servers import Broker, KafkaServer, RedisServer
 
@@ -29,7 +30,11 @@ BLOCK = 10_000
 
 
 def servers(stack: ExitStack) -> tuple[Broker, str]:
-    """A broker and a Redis address: those of the environment, else started for this run."""
+    """A broker and a Redis address: those of the environment, else started for this run.
+
+    Compiles what workers need, if nobody has yet.
+    """
+    prepare(Settings())
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if not bootstrap:
         # So that a long run need not have room for all its forecasts.
