@@ -6,6 +6,7 @@ parsing is the service's work.
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
 Kind = Literal["price", "sensor"]
+RecordFormat = Literal["json", "msgpack", "avro"]
 LONGEST_SEASON = 10_080
 """A week of minutes. Memory keeps this many values per target at most."""
 
@@ -66,6 +68,17 @@ class TickSchema(BaseModel):
     seasons: tuple[int, ...] = Field(
         (), max_length=2, description="Lengths of a day, then a week, in steps (or in ticks)."
     )
+    # Not written while at their defaults: a schema of JSON records keeps its fingerprint.
+    format: RecordFormat = Field(
+        "json",
+        exclude_if=lambda value: value == "json",
+        description="How ticks and forecasts are written.",
+    )
+    avro_schema: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="File (.avsc) of the Avro schema of ticks; none = `slotcast schema ticks`.",
+    )
 
     @field_validator("targets", "features", mode="before")
     @classmethod
@@ -84,6 +97,23 @@ class TickSchema(BaseModel):
                 "take a longer step_ms for a longer season"
             )
         return seasons
+
+    @field_validator("avro_schema")
+    @classmethod
+    def _avro_schema_is_text(cls, value: str | None) -> str | None:
+        """The schema itself, in one form: its file is read by whoever knows of files."""
+        if value is None:
+            return None
+        try:
+            return json.dumps(json.loads(value), sort_keys=True, separators=(",", ":"))
+        except ValueError as error:
+            raise ValueError(f"avro_schema is not JSON: {error}") from error
+
+    @model_validator(mode="after")
+    def _avro_schema_is_of_avro(self) -> Self:
+        if self.avro_schema is not None and self.format != "avro":
+            raise ValueError(f'avro_schema is for format = "avro", not for "{self.format}"')
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

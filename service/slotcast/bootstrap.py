@@ -25,6 +25,8 @@ from slotcast.damage import RecoveryImpossible
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.forecasts import ForecastEncoder
+from slotcast.formats.choice import format_of
+from slotcast.formats.port import FormatError
 from slotcast.homes import Homes
 from slotcast.imports import ImportReader
 from slotcast.log.history import History
@@ -47,7 +49,7 @@ from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import Peers
 from slotcast.workers.port import Entry, Registry
 from slotcast.workers.presence import Presence
-from slotcast_models.bundle import Bundle
+from slotcast_models.bundle import Bundle, BundleError
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
 from slotcast_models.step import numerics
@@ -65,7 +67,12 @@ def load_bundle(settings: Settings) -> Bundle:
     """The configured bundle, bound to the configured schema, else its own. Raises BundleError."""
     bundle = Bundle.load(settings.bundle.path)
     own = bundle.manifest.tick_schema or TickSchema.default()
-    return bundle.bind(settings.tick_schema or own)
+    bound = bundle.bind(settings.tick_schema or own)
+    try:
+        format_of(bound.schema)
+    except FormatError as error:
+        raise BundleError(str(error)) from error
+    return bound
 
 
 def prepare(settings: Settings) -> None:

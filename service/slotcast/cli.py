@@ -14,7 +14,7 @@ import typer
 
 import slotcast
 from slotcast.commands import backtest as backtesting
-from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof
+from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof, schemas
 from slotcast.commands import train as training
 from slotcast.commands.options import (
     Column,
@@ -227,6 +227,7 @@ app.command()(export.export)
 app.command()(inspect.inspect)
 app.command("import")(memory.import_memory)
 app.command()(memory.reset)
+app.command()(schemas.schema)
 app.command()(training.train)
 app.command()(backtesting.backtest)
 

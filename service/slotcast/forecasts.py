@@ -1,4 +1,4 @@
-"""Forecast records: published columns in, JSON bytes out.
+"""Forecast records: published columns in, bytes in the schema's format out.
 
 A record is a pure function of the log and the bundle: no clock, worker, slot or wave in it. Its
 `tick` and `model` say where it comes from; two records with the same `tick` are the same bytes.
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast.formats.choice import format_of
 from slotcast.times import external_times
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, chosen
@@ -75,10 +76,12 @@ class ForecastEncoder:
         schema, network = bundle.schema, bundle.manifest.network
         self._head, self._extras = network.head, network.extras
         self._unit = schema.time_unit
-        self._encode = encode = msgspec.json.Encoder().encode
+        form = format_of(schema)
+        writer = form.writer([target.name for target in schema.targets])
+        self._encode, self._has_nan = writer.record, not form.text
         # What is the same in every record is encoded once.
-        self._levels: Any = msgspec.Raw(encode(bundle.manifest.rules.levels))
-        self._model: Any = msgspec.Raw(encode(Model(bundle.identity, numerics)))
+        self._levels: Any = writer.part(bundle.manifest.rules.levels)
+        self._model: Any = writer.part(Model(bundle.identity, numerics))
         names = {f"t{j}": target.name for j, target in enumerate(schema.targets)}
         fields = [(field, TargetForecast) for field in names]
         self._targets: Any = msgspec.defstruct("Targets", fields, rename=names, gc=False)
@@ -148,9 +151,13 @@ class ForecastEncoder:
             published.lower[:, j].tolist(),
             published.upper[:, j].tolist(),
             np.where(published.model[:, j], "model", "persistence").tolist(),
-            published.skill[:, j].tolist(),  # msgspec writes NaN as null
+            self._skills(published.skill[:, j].tolist()),
             *self._named_extras(published.extra[:, j]),
         )
+
+    def _skills(self, skills: list[float]) -> Sequence[float | None]:
+        """The same with None for NaN, which msgspec writes as null in JSON anyway."""
+        return [None if s != s else s for s in skills] if self._has_nan else skills
 
     def _named_extras(self, extra: NDArray[np.float64]) -> list[list[Any]]:
         """The last fields of the records, if there are any: quantiles, then probabilities."""

@@ -12,11 +12,15 @@ from typing import TypeVar
 
 import msgspec
 
+from slotcast.formats.named import JSON
+from slotcast.formats.port import REFUSED, Format
 from slotcast.log.history import History, Topic
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
 
 Found = TypeVar("Found")
+Read = Callable[[int, int, int], Iterable[Found]]
+"""(partition, first position, position after the last) -> what is there."""
 WINDOW = 64
 """Positions read at first when looking for the last record; doubled until there is one."""
 
@@ -41,7 +45,12 @@ class _Forecast(msgspec.Struct):
 
 
 def restored(
-    history: History, partition: int, bundle: str, topic_id: str, origin: int | None
+    history: History,
+    partition: int,
+    bundle: str,
+    topic_id: str,
+    origin: int | None,
+    form: Format = JSON,
 ) -> Committed | None:
     """The committed offset as the forecasts and dead letters tell it, or None if there are none.
 
@@ -49,7 +58,8 @@ def restored(
     anything: they come again, to no effect. `origin` is where memory began; without it that is the
     very first forecast, if that is still there. Raises Unrestorable.
     """
-    last = _last(history, "forecasts", partition, partial(_forecasts, history))
+    forecasts = partial(_forecasts, history, form)
+    last = _last(history, "forecasts", partition, forecasts)
     letter = _last(history, "dead_letters", partition, history.dead_letters)
     if last is None and letter is None:
         return None
@@ -65,7 +75,7 @@ def restored(
             " give that bundle and its schema with --config"
         )
     if origin is None:
-        origin = _first_origin(history, partition)
+        origin = _first_origin(history, partition, forecasts)
     note = CommitNote(origin, None, bundle, last.model.numerics, topic_id=topic_id)
     return Committed(offset, note.text())
 
@@ -75,12 +85,15 @@ def begun(offset: int, bundle: str, numerics: str, topic_id: str) -> Committed:
     return Committed(offset, CommitNote(offset, 0, bundle, numerics, topic_id=topic_id).text())
 
 
-def _forecasts(history: History, partition: int, start: int, stop: int) -> Iterable[_Forecast]:
+def _forecasts(
+    history: History, form: Format, partition: int, start: int, stop: int
+) -> Iterable[_Forecast]:
+    read = form.forecasts(_Forecast)
     for batch in history.forecasts(partition, start, stop):
         for value in batch.values:
             try:
-                yield msgspec.json.decode(value or b"", type=_Forecast)
-            except msgspec.DecodeError as error:
+                yield read(value or b"")
+            except REFUSED as error:
                 raise Unrestorable(
                     f"the forecast topic of partition {partition} holds what is no forecast:"
                     f" {error}"
@@ -91,7 +104,7 @@ def _last(
     history: History,
     topic: Topic,
     partition: int,
-    read: Callable[[int, int, int], Iterable[Found]],
+    read: Read[Found],
 ) -> Found | None:
     """The last record of a partition; there may be many marks of transactions behind it."""
     first, end = history.bounds(topic, partition)
@@ -103,10 +116,10 @@ def _last(
     return None
 
 
-def _first_origin(history: History, partition: int) -> int:
+def _first_origin(history: History, partition: int, forecasts: Read[_Forecast]) -> int:
     first, end = history.bounds("forecasts", partition)
     if first == 0:
-        for forecast in _forecasts(history, partition, first, end):
+        for forecast in forecasts(partition, first, end):
             # What came before the first valid tick has left no memory.
             return min(forecast.tick.origin, history.bounds("ticks", partition)[0])
     raise Unrestorable(

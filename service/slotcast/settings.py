@@ -8,9 +8,9 @@ changing them under running memory is refused (see docs/recovery.md).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -130,6 +130,18 @@ class Settings(BaseSettings):
             model_config = SettingsConfigDict(toml_file=path)
 
             @classmethod
+    @field_validator("tick_schema", mode="before")
+    @classmethod
+    def _avro_schema_is_read(cls, value: Any) -> Any:
+        """What is in the file takes the place of its name: memory depends on that."""
+        given = value.get("avro_schema") if isinstance(value, dict) else None
+        if not isinstance(given, str) or given.lstrip().startswith("{"):
+            return value
+        try:
+            return value | {"avro_schema": Path(given).read_text("utf-8")}
+        except OSError as error:
+            raise ValueError(f"avro_schema: cannot read {given}: {error.strerror}") from error
+
             def settings_customise_sources(
                 cls,
                 settings_cls: type[BaseSettings],

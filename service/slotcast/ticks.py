@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.controls import decode_control
+from slotcast.formats.choice import format_of
+from slotcast.formats.nesting import MOST_LEVELS
+from slotcast.formats.port import REFUSED
 from slotcast.imports import Imported, ImportReader, ImportRefused
 from slotcast.log.port import Batch
 from slotcast.times import NANOSECONDS, iso_ns, number_ns
@@ -40,7 +43,10 @@ REASONS = {
     "empty": "the value is empty (a tombstone is a null value)",
     "too_large": "the value is longer than max_value_bytes",
     "not_utf8": "the value or the key is not UTF-8",
+    "too_deep": "the value is nested more than 500 levels deep",
     "not_json": "the value is not JSON",
+    "not_msgpack": "the value is not MessagePack",
+    "not_avro": "the value is no record of the Avro schema",
     "missing_field": "a required field is missing",
     "wrong_type": "a field has the wrong type",
     "not_finite": "a number is NaN or infinite",
@@ -79,12 +85,16 @@ class Parsed:
 
 
 class TickParser:
-    """Parser for one schema. Without a reader of imports, an import is a reset."""
+    """Parser for one schema, in its format. Without a reader of imports, an import is a reset.
+
+    Raises FormatError if there can be no parser.
+    """
 
     def __init__(self, schema: TickSchema, importer: ImportReader | None = None) -> None:
         self.schema, self._importer = schema, importer
         self._quantities = [f"q{i}" for i in range(len(schema.quantities))]
-        self._decode = msgspec.json.Decoder(self._record_type()).decode
+        self._format = form = format_of(schema)
+        self._decode = form.ticks(self._record_type())
         self._gt = [(i, q.gt) for i, q in enumerate(schema.quantities) if q.gt is not None]
         self._ge = [(i, q.ge) for i, q in enumerate(schema.quantities) if q.ge is not None]
         names = [q.name for q in schema.quantities]
@@ -144,8 +154,11 @@ class TickParser:
 
     def _sort_records(self, batch: Batch, rejects: list[Reject], changes: _Changes) -> list[int]:
         """Places of the tick candidates; tombstones and control records go to `changes`."""
-        values, longest = batch.values, self.schema.max_value_bytes
-        if batch.controls is None and all(v and len(v) <= longest and v.isascii() for v in values):
+        values, longest, text = batch.values, self.schema.max_value_bytes, self._format.text
+        flat = min(longest, MOST_LEVELS)
+        if batch.controls is None and all(
+            v and len(v) <= flat and (not text or v.isascii()) for v in values
+        ):
             return list(range(len(batch)))
         ticks: list[int] = []
         controls = batch.controls or [None] * len(batch)
@@ -163,8 +176,10 @@ class TickParser:
             elif len(value) > longest:
                 detail = f"{len(value)} bytes, max_value_bytes is {longest}"
                 rejects.append(Reject(i, "too_large", detail))
-            elif not value.isascii() and not _is_utf8(value):
+            elif text and not value.isascii() and not _is_utf8(value):
                 rejects.append(Reject(i, "not_utf8", "the value is not UTF-8"))
+            elif len(value) > MOST_LEVELS and self._format.is_deep(value):
+                rejects.append(Reject(i, "too_deep", f"more than {MOST_LEVELS} levels"))
             else:
                 ticks.append(i)
         return ticks
@@ -194,15 +209,15 @@ class TickParser:
         values = cast(Sequence[bytes], batch.values)  # tombstones are sorted out by now
         try:
             return [decode(values[i]) for i in places], places
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except REFUSED:
             pass  # Some record is bad: take them one by one.
         records, good = [], []
         for i in places:
             try:
                 records.append(decode(values[i]))
                 good.append(i)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                rejects.append(Reject(i, *_explain(values[i], error)))
+            except REFUSED as error:
+                rejects.append(Reject(i, *_explain(values[i], error, self._format.name)))
         return records, good
 
     def _names(
@@ -260,7 +275,10 @@ class TickParser:
     def _values(self, records: list[Any]) -> NDArray[np.float64]:
         value = np.empty((len(records), len(self._quantities)))
         for q, name in enumerate(self._quantities):
-            value[:, q] = [getattr(r, name) for r in records]
+            column = [getattr(r, name) for r in records]
+            if not self._format.text:  # a NaN that was sent is not a value that is missing
+                column = [np.inf if v != v else v for v in column]
+            value[:, q] = column
         return value
 
     def _keep(
@@ -342,8 +360,8 @@ def with_resets(parsed: Parsed, resets: Sequence[tuple[int, str]], kind: int = R
     )
 
 
-def _explain(value: bytes, error: Exception) -> tuple[str, str]:
-    """Reason and detail for bytes that the decoder refused. Slow path."""
+def _explain(value: bytes, error: Exception, name: str) -> tuple[str, str]:
+    """Reason and detail for bytes that the decoder of format `name` refused. Slow path."""
     text = str(error)[:200]
     if isinstance(error, UnicodeDecodeError):
         return "not_utf8", text
@@ -353,6 +371,8 @@ def _explain(value: bytes, error: Exception) -> tuple[str, str]:
         return "not_finite", text
     if isinstance(error, msgspec.ValidationError):
         return "wrong_type", text
+    if name != "json":
+        return f"not_{name}", text
     try:
         json.loads(value)
     except (ValueError, RecursionError):

@@ -6,7 +6,6 @@ I/O call, and tells what was published.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from slotcast.settings import Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
 from slotcast_models.schema import Quantity, TickSchema
+from tests.formats import written
 
 SCHEMA = TickSchema(
     sequence="seq",
@@ -93,11 +93,12 @@ class World:
     broker: MemoryBroker = field(init=False)
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: Clock = field(default_factory=Clock)
+    schema: TickSchema = SCHEMA
 
     def __post_init__(self) -> None:
         self.broker = MemoryBroker(self.partitions)
         for event in self.events:
-            write_event(self.broker, event)
+            write_event(self.broker, event, self.schema)
 
     def worker(
         self,
@@ -115,6 +116,7 @@ class World:
             self.broker.assign(None, *range(self.partitions))
         settings = _PLAIN.model_copy(
             update={
+                "tick_schema": self.schema,
                 "store": StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
                 "worker": WorkerSettings(
                     slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings
@@ -174,7 +176,9 @@ def _is_done(world: World, partition: int) -> bool:
     return broker.place(partition, committed.offset) == len(broker.ticks[partition])
 
 
-def write_event(broker: MemoryBroker, event: tuple[Any, ...]) -> None:
+def write_event(
+    broker: MemoryBroker, event: tuple[Any, ...], schema: TickSchema = SCHEMA
+) -> None:
     """("tick", partition, name, ms, price, volume, seq), ("reset", partition, name),
     ("reset-all", partition), ("import", partition, name, value), ("raw", partition, key, value) or
     ("gap", partition)."""
@@ -185,7 +189,7 @@ def write_event(broker: MemoryBroker, event: tuple[Any, ...]) -> None:
         record = {"instrument": name, "ts": START_MS + ms, "price": price, "seq": seq}
         if volume is not None:
             record["volume"] = volume
-        broker.feed(partition, name.encode(), json.dumps(record).encode(), stamp)
+        broker.feed(partition, name.encode(), written(schema, record), stamp)
     elif kind == "reset":
         broker.feed(partition, rest[0].encode(), None, stamp)
     elif kind == "reset-all":

@@ -228,6 +228,8 @@ OTHER_SCHEMAS: dict[str, dict[str, Any]] = {
     "kind": {"kind": "price"},
     "step_ms": {"step_ms": 1000},
     "seasons": {"seasons": (24,)},
+    "format": {"format": "msgpack"},
+    "avro_schema": {"format": "avro", "avro_schema": "{}"},
 }
 
 

@@ -1,20 +1,29 @@
-"""Forecast records: the fast way to write them gives the bytes of the plain one."""
+"""Forecast records, in every format: the fast way to write them gives what the plain one does."""
 
 from __future__ import annotations
 
+import io
+import math
+from typing import Any
+
+import fastavro
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
 
 from slotcast.forecasts import BLOCK_TICKS, ForecastEncoder, ForecastRecord
+from slotcast.formats.choice import format_of
+from slotcast.formats.documents import shipped
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, allocate_published
-from slotcast_models.schema import TickSchema
+from slotcast_models.schema import RecordFormat, TickSchema
+from tests.formats import every_format, in_format
 
 NAMES = ["ABC", "caf\u00e9", 'quo"ted', "back\\slash", "line\nbreak", "\u2028"]
 SCHEMAS = [
     TickSchema.default(),
-    TickSchema(targets=("bid", "preis \u20ac"), features=("volume",), time_unit="iso"),
+    TickSchema(targets=("bid", "preis\u20ac"), features=("volume",), time_unit="iso"),
     TickSchema(targets=("level",), time_unit="s"),
 ]
 
@@ -29,20 +38,38 @@ def published(n: int, targets: int, rng: np.random.Generator) -> Published:
     return columns
 
 
+def rewritten(form: RecordFormat, record: ForecastRecord) -> bytes:
+    """The record as the plainest writer of its format has it."""
+    if form != "avro":
+        return (msgspec.json if form == "json" else msgspec.msgpack).encode(record)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, AVRO, msgspec.to_builtins(record))
+    return out.getvalue()
+
+
+AVRO = fastavro.parse_schema(shipped("forecast-1.avsc"))
+
+
+@every_format
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.time_unit)
 @pytest.mark.parametrize("n", [0, 1, BLOCK_TICKS - 1, BLOCK_TICKS, 2 * BLOCK_TICKS + 1])
-def test_a_record_is_the_bytes_of_its_struct(schema: TickSchema, n: int) -> None:
+def test_a_record_is_the_bytes_of_its_struct(
+    schema: TickSchema, n: int, form: RecordFormat
+) -> None:
     rng = np.random.default_rng(n)
+    if form == "avro":  # its names are plain
+        schema = TickSchema.model_validate_json(schema.model_dump_json().replace("\u20ac", "_eur"))
+    schema = in_format(schema, form)
     bundle = Bundle.load().bind(schema)
     columns = published(n, len(schema.targets), rng)
     names = [NAMES[i % len(NAMES)] for i in range(n)]
     time_ns = rng.integers(0, 2**61, n)
-    offsets, value = np.arange(n), rng.normal(size=(n, len(schema.quantities)))
+    offsets, value = np.arange(n) * 97, rng.normal(size=(n, len(schema.quantities)))
 
     records = ForecastEncoder(bundle, "numerics").encode(3, names, time_ns, offsets, value, columns)
 
-    decoded = [msgspec.json.decode(record, type=ForecastRecord) for record in records]
-    assert [msgspec.json.encode(record) for record in decoded] == records
+    decoded = [format_of(schema).forecasts(ForecastRecord)(record) for record in records]
+    assert [rewritten(form, record) for record in decoded] == records
     assert [record.instrument for record in decoded] == names
     assert [record.tick.offset for record in decoded] == offsets.tolist()
     assert [record.tick.ticks for record in decoded] == columns.ticks.tolist()
@@ -51,30 +78,51 @@ def test_a_record_is_the_bytes_of_its_struct(schema: TickSchema, n: int) -> None
         assert [forecast.forecast for forecast in of_target] == columns.point[:, j].tolist()
         assert [forecast.lower for forecast in of_target] == columns.lower[:, j].tolist()
         assert [forecast.value for forecast in of_target] == value[:, j].tolist()
+        assert [forecast.skill is None for forecast in of_target] == [
+            math.isnan(skill) for skill in columns.skill[:, j].tolist()
+        ]
         models = [forecast.source == "model" for forecast in of_target]
         assert models == columns.model[:, j].tolist()
 
 
+@every_format
 @pytest.mark.parametrize(
     ("head", "names"), [("classes", ("down", "flat", "up")), ("quantiles", ("0.05", "0.5", "0.95"))]
 )
 def test_a_record_names_what_the_head_says_beside_the_change(
-    head: str, names: tuple[str, ...]
+    head: str, names: tuple[str, ...], form: RecordFormat
 ) -> None:
     bundle = Bundle.load()
     network = bundle.manifest.network.model_copy(
         update={"head": head, "extras": names, "outputs": 1 + len(names)}
     )
     manifest = bundle.manifest.model_copy(update={"network": network})
-    bound = Bundle(manifest, bundle.program).bind(TickSchema.default())
+    schema = in_format(TickSchema.default(), form)
+    bound = Bundle(manifest, bundle.program).bind(schema)
     columns = allocate_published(2, 1, 5, extras=3)
     columns.extra[1, 0] = [0.25, 0.5, 0.75]
+    columns.ticks[:] = 1
 
     encoder = ForecastEncoder(bound, "numerics")
     records = encoder.encode(0, ["a", "b"], np.arange(2), np.arange(2), np.ones((2, 1)), columns)
 
     said, unsaid = ("quantiles", "probabilities")[:: 1 if head == "quantiles" else -1]
-    price = msgspec.json.decode(records[1])["targets"]["price"]
+    fields: Any = format_of(schema).forecasts(Any)(records[1])
+    price = fields["targets"]["price"]
     assert price[said] == dict(zip(names, [0.25, 0.5, 0.75], strict=True))
     assert unsaid not in price
-    assert msgspec.json.encode(msgspec.json.decode(records[1], type=ForecastRecord)) == records[1]
+    assert rewritten(form, format_of(schema).forecasts(ForecastRecord)(records[1])) == records[1]
+    jsonschema.validate(fields, shipped("forecast-1.schema.json"))
+
+
+@every_format
+def test_a_mark_is_in_the_forecasts_of_its_tick(form: RecordFormat) -> None:
+    schema = in_format(TickSchema.default(), form)
+    encoder, columns = ForecastEncoder(Bundle.load().bind(schema), "x"), allocate_published(3, 1, 5)
+    offsets = np.array([5, 70, 2**40])
+    records = encoder.encode(2, ["a"] * 3, np.arange(3), offsets, np.ones((3, 1)), columns)
+
+    marks = [format_of(schema).mark(2, offset) for offset in offsets.tolist()]
+
+    assert all(mark in record for mark, record in zip(marks, records, strict=True))
+    assert marks[2] not in records[0]

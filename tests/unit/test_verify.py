@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotcast.bootstrap import load_bundle
+from slotcast.formats.named import JSON
 from slotcast.log.memory import Forecast
 from slotcast.log.memory_history import MemoryHistory
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
 from slotcast.proof import matching, recompute
-from slotcast.proof.comparison import agree, identity_of
+from slotcast.proof.comparison import ForecastReader
 from slotcast.proof.derive import Deriver
 from slotcast.proof.grounds import Promise, Undecidable
 from slotcast.proof.matching import Answer, Matcher
@@ -32,6 +33,7 @@ from tests.simulation.scripts import random_events
 from tests.simulation.world import SCHEMA, Fuse, Killed, World, drain
 
 BUNDLE = load_bundle(Settings(schema=SCHEMA))
+READER = ForecastReader(JSON)
 
 
 def finished(seed: int = 1, count: int = 300, partitions: int = 1) -> World:
@@ -449,7 +451,7 @@ def test_nothing_but_numbers_may_be_close() -> None:
     ours = finished().broker.forecasts[0][60].value
 
     def agrees(change: Callable[[Any], None]) -> bool:
-        return agree(ours, rewritten(Forecast(0, 0, b"", ours), change).value)
+        return READER.agree(ours, rewritten(Forecast(0, 0, b"", ours), change).value)
 
     def price(**changes: Any) -> Callable[[Any], None]:
         return lambda r: r["targets"]["price"].update(changes)
@@ -565,8 +567,8 @@ def test_no_forecast_is_due_for_what_is_no_tick() -> None:
 def test_where_the_log_is_trimmed_the_instruments_own_origin_will_do() -> None:
     world = finished(seed=4, count=600)
     topic = world.broker.forecasts[0]
-    fresh = [f for f in topic if identity_of(f.value).tick.origin > 100]
-    old = next(f for f in topic if identity_of(f.value).tick.origin < 100 < f.offset)
+    fresh = [f for f in topic if READER.identity(f.value).tick.origin > 100]
+    old = next(f for f in topic if READER.identity(f.value).tick.origin < 100 < f.offset)
     world.broker.trim(0, 100)
 
     found = derive(world, fresh[-1].offset)

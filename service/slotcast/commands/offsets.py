@@ -12,6 +12,7 @@ import typer
 from slotcast.commands.options import Config, fail
 
 if TYPE_CHECKING:
+    from slotcast.formats.port import Format
     from slotcast.log.history import History
     from slotcast.log.kafka_commit import OutsideCommitter
     from slotcast.log.port import Committed
@@ -26,6 +27,7 @@ class Opened(NamedTuple):
     history: History
     committer: OutsideCommitter
     bundle: str
+    form: Format
 
 
 @offsets_app.command()
@@ -52,7 +54,7 @@ def restore(
                 typer.echo(f"partition {number}: has its committed offset, {at.offset}")
                 return None
             facts = opened.bundle, opened.committer.topic_id
-            found = restored(opened.history, number, *facts, origin)
+            found = restored(opened.history, number, *facts, origin, opened.form)
             if found is None:
                 typer.echo(f"partition {number}: nothing was published yet, there is no offset")
             return found
@@ -119,6 +121,7 @@ def _opened(config: Path | None) -> Iterator[Opened]:
     import logging
 
     from slotcast.bootstrap import history, load_bundle, outside_committer
+    from slotcast.formats.choice import format_of
     from slotcast.log.port import LogError
     from slotcast.offsets import Unrestorable
     from slotcast.settings import Settings
@@ -127,11 +130,11 @@ def _opened(config: Path | None) -> Iterator[Opened]:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         settings = Settings.load(config)
-        bundle = load_bundle(settings).identity
+        bundle = load_bundle(settings)
         committer = outside_committer(settings)
         opened = history(settings)
         try:
-            yield Opened(opened, committer, bundle)
+            yield Opened(opened, committer, bundle.identity, format_of(bundle.schema))
         finally:
             opened.close()
             committer.close()

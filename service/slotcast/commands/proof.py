@@ -5,7 +5,7 @@ Exit code 0: proved; 1: something is wrong; 2: it cannot be decided, for whateve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,6 @@ import typer
 from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
 
 if TYPE_CHECKING:
-    from slotcast.proof.comparison import Told
     from slotcast.proof.derive import Derivation
     from slotcast.proof.verify import PartitionReport
     from slotcast.snapshot_file import SnapshotFile
@@ -95,7 +94,7 @@ def derive(
                 found = deriver.derive(partition, offset)
         except Undecidable as error:
             fail(error, UNDECIDED)
-    _print_derivation(found)
+    _print_derivation(found, deriver.reader.shown)
     raise typer.Exit(found.exit_code)
 
 
@@ -133,19 +132,16 @@ def _print_report(report: PartitionReport) -> None:
         typer.echo(f"  undecided: {why}")
 
 
-def _print_derivation(found: Derivation) -> None:
+def _print_derivation(found: Derivation, shown: Callable[[bytes | None], str]) -> None:
     for told in found.published:
-        typer.echo(f"published  {_shown(told)}")
+        typer.echo(f"published  {shown(told.value)}")
     if not found.published:
         typer.echo("published  none")
-    typer.echo(f"derived    {_shown(found.derived) if found.derived else f'none: {found.why}'}")
+    derived = shown(found.derived.value) if found.derived else f"none: {found.why}"
+    typer.echo(f"derived    {derived}")
     for text in found.findings:
         typer.echo(f"fault: {text}")
     for text in found.undecided:
         typer.echo(f"undecided: {text}")
     if found.exit_code == 0:
         typer.echo("the same bytes" if found.derived else "no forecast is due, and none is there")
-
-
-def _shown(told: Told) -> str:
-    return (told.value or b"").decode(errors="replace")

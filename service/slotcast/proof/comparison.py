@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from slotcast.forecasts import ForecastRecord, Model, TargetForecast
+from slotcast.formats.port import REFUSED, Format
 from slotcast.log.port import DeadLetter
 
 TOLERANCE = 1e-5
@@ -41,15 +42,50 @@ class Identity(msgspec.Struct, gc=False):
     model: Model
 
 
-_identity = msgspec.json.Decoder(Identity).decode
+class ForecastReader:
+    """Reads forecast records of one format, as far as proofs need them."""
 
+    def __init__(self, form: Format) -> None:
+        self.mark, self._text = form.mark, form.text
+        self._identity, self._plain = form.forecasts(Identity), form.forecasts(Any)
+        self._record = form.forecasts(ForecastRecord)
 
-def identity_of(value: bytes | None) -> Identity | None:
-    """What these bytes say, or None if they are no forecast."""
-    try:
-        return _identity(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    def identity(self, value: bytes | None) -> Identity | None:
+        """What these bytes say about themselves, or None if they are no forecast."""
+        try:
+            return self._identity(value or b"")
+        except REFUSED:
+            return None
+
+    def shown(self, value: bytes | None) -> str:
+        """The record as JSON, for people; of what is none, its bytes."""
+        try:
+            if self._text:
+                return (value or b"").decode()
+            return msgspec.json.encode(self._plain(value or b"")).decode()
+        except REFUSED:
+            return (value or b"").decode(errors="replace")
+
+    def agree(self, ours: bytes, theirs: bytes) -> bool:
+        """Whether two forecast records are equal to `TOLERANCE`, but for their numerics."""
+        try:
+            one, other = self._record(ours), self._record(theirs)
+        except REFUSED:
+            return False
+        plain = (one.instrument, one.ts, one.levels, one.tick, one.model.bundle)
+        if plain != (other.instrument, other.ts, other.levels, other.tick, other.model.bundle):
+            return False
+        return one.targets.keys() == other.targets.keys() and all(
+            _target_agrees(target, other.targets[name]) for name, target in one.targets.items()
+        )
+
+    def difference(self, ours: bytes | None, theirs: bytes | None) -> str:
+        """The first place where two records differ, in words."""
+        try:
+            one, other = self._plain(ours or b""), self._plain(theirs or b"")
+        except REFUSED:
+            return "it cannot be read"
+        return _first_difference(one, other, "")
 
 
 class ForecastJudge:
@@ -59,15 +95,16 @@ class ForecastJudge:
     that is recomputed, and cannot be judged.
     """
 
-    def __init__(self, origin: int) -> None:
-        self._origin = origin
+    def __init__(self, origin: int, reader: ForecastReader) -> None:
+        self._origin, self._reader = origin, reader
         self.other_numerics: str | None = None
 
     def __call__(self, due: Told, published: Told) -> tuple[str, str] | None:
         """None if the bytes are the same, else earlier, close or differing, and where."""
         if due == published:
             return None
-        ours, theirs = identity_of(due.value), identity_of(published.value)
+        reader = self._reader
+        ours, theirs = reader.identity(due.value), reader.identity(published.value)
         assert ours is not None, due
         if theirs is None:
             return "differing", "it is not a forecast record"
@@ -77,9 +114,9 @@ class ForecastJudge:
             self.other_numerics = theirs.model.numerics
         if due.key != published.key:
             return "differing", f"its key is {published.key!r}, not {due.key!r}"
-        if self.other_numerics and agree(due.value or b"", published.value or b""):
+        if self.other_numerics and reader.agree(due.value or b"", published.value or b""):
             return "close", f"equal to {TOLERANCE:g}"
-        return "differing", difference(due.value, published.value)
+        return "differing", reader.difference(due.value, published.value)
 
 
 def judge_letter(due: DeadLetter, published: DeadLetter) -> tuple[str, str] | None:
@@ -89,20 +126,6 @@ def judge_letter(due: DeadLetter, published: DeadLetter) -> tuple[str, str] | No
         if expected != found:
             return "differing", f"{name} is {_short(found)}, not {_short(expected)}"
     return None
-
-
-def agree(ours: bytes, theirs: bytes) -> bool:
-    """Whether two forecast records are equal to `TOLERANCE`, but for their numerics."""
-    try:
-        one, other = (msgspec.json.decode(value, type=ForecastRecord) for value in (ours, theirs))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    plain = (one.instrument, one.ts, one.levels, one.tick, one.model.bundle)
-    if plain != (other.instrument, other.ts, other.levels, other.tick, other.model.bundle):
-        return False
-    return one.targets.keys() == other.targets.keys() and all(
-        _target_agrees(target, other.targets[name]) for name, target in one.targets.items()
-    )
 
 
 def _target_agrees(one: TargetForecast, other: TargetForecast) -> bool:
@@ -122,15 +145,6 @@ def _target_agrees(one: TargetForecast, other: TargetForecast) -> bool:
 
 def _is_close(a: float, b: float, unit: float) -> bool:
     return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE * unit)
-
-
-def difference(ours: bytes | None, theirs: bytes | None) -> str:
-    """The first place where two JSON documents differ, in words."""
-    try:
-        one, other = (msgspec.json.decode(value or b"") for value in (ours, theirs))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "it is not JSON"
-    return _first_difference(one, other, "")
 
 
 def _first_difference(ours: Any, theirs: Any, path: str) -> str:

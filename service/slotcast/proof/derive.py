@@ -14,12 +14,13 @@ import numpy as np
 
 from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
+from slotcast.formats.choice import format_of
 from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Batch
 from slotcast.partition import CommitNote
 from slotcast.progress import Advanced, silently
-from slotcast.proof.comparison import ForecastJudge, Told, identity_of
+from slotcast.proof.comparison import ForecastJudge, ForecastReader, Told
 from slotcast.proof.grounds import Undecidable, check_reach, read_note
 from slotcast.proof.recompute import Recomputation
 from slotcast.proof.start import Start, Starts
@@ -62,6 +63,7 @@ class Deriver:
         self._history, self._bundle, self._advanced = history, bundle, advanced
         self._numerics = numerics
         self._encoder = ForecastEncoder(bundle, numerics)
+        self.reader = ForecastReader(format_of(bundle.schema))
         self._parser = TickParser(bundle.schema, ImportReader(bundle))
         self._starts = Starts(bundle, snapshot, history.name)
 
@@ -75,14 +77,14 @@ class Deriver:
             )
         found = Derivation(published=list(self._published(partition, offset)))
         key = self._key(found, partition, offset)
-        judge = ForecastJudge(note.origin)
+        judge = ForecastJudge(note.origin, self.reader)
         if key is not None:
             memory = Recomputation(self._bundle, partition)
             start = self._start(found, memory, partition, key.decode(), note)
             self._check(start, partition, offset, committed.offset)
             self._step(found, memory, partition, key, start.step, offset)
             if not start.from_snapshot:
-                judge = ForecastJudge(start.step)
+                judge = ForecastJudge(start.step, self.reader)
             elif start.numerics != self._numerics:
                 judge.other_numerics = start.numerics
         self._judge(found, judge)
@@ -90,12 +92,12 @@ class Deriver:
 
     def _published(self, partition: int, offset: int) -> Iterator[Told]:
         first, end = self._history.bounds("forecasts", partition)
-        mark = b'"offset":%d,' % offset
+        mark = self.reader.mark(partition, offset)
         for batch in self._history.forecasts(partition, first, end):
             for key, value in zip(batch.keys, batch.values, strict=True):
                 if value is None or mark not in value:
                     continue
-                says = identity_of(value)
+                says = self.reader.identity(value)
                 if says and (says.tick.partition, says.tick.offset) == (partition, offset):
                     yield Told(key, value)
             done = int(batch.offsets[-1]) + 1 - first
@@ -112,7 +114,7 @@ class Deriver:
         """The snapshot, else the memory's origin, else the instrument's, if the log has it."""
         start = self._starts.begin(memory, partition, note, instrument)
         first = self._history.bounds("ticks", partition)[0]
-        says = identity_of(found.published[0].value) if found.published else None
+        says = self.reader.identity(found.published[0].value) if found.published else None
         if start.from_snapshot or first <= start.step or says is None or says.tick.origin < first:
             return start
         found.undecided.append(

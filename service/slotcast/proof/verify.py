@@ -20,11 +20,12 @@ import msgspec
 from slotcast.controls import UnknownControl
 from slotcast.delivery import dead_letters_of, forecasts_of
 from slotcast.forecasts import ForecastEncoder
+from slotcast.formats.choice import format_of
 from slotcast.log.history import History
 from slotcast.log.port import DeadLetter, OffsetOutOfRange
 from slotcast.partition import CommitNote
 from slotcast.progress import Advanced, silently
-from slotcast.proof.comparison import ForecastJudge, Told, identity_of, judge_letter
+from slotcast.proof.comparison import ForecastJudge, ForecastReader, Told, judge_letter
 from slotcast.proof.grounds import Promise, Undecidable, check_reach, read_note
 from slotcast.proof.matching import Answer, Matcher, Tallies, Tally
 from slotcast.proof.recompute import Recomputation
@@ -105,6 +106,7 @@ class Proof:
         self._history, self._bundle, self._numerics = history, bundle, numerics
         self._promise, self._advanced = promise, advanced
         self._encoder = ForecastEncoder(bundle, numerics)
+        self._reader = ForecastReader(format_of(bundle.schema))
         self._starts = Starts(bundle, snapshot, history.name)
 
     def verify(self, partition: int) -> PartitionReport:
@@ -137,7 +139,7 @@ class Proof:
     def _compare(
         self, report: PartitionReport, memory: Recomputation, note: CommitNote, start: Start
     ) -> None:
-        found, judge = Tallies(), ForecastJudge(note.origin)
+        found, judge = Tallies(), ForecastJudge(note.origin, self._reader)
         if start.numerics not in (None, self._numerics):
             judge.other_numerics = start.numerics
         first, end = self._history.bounds("forecasts", report.partition)
@@ -183,7 +185,7 @@ class Proof:
         for batch in self._history.forecasts(partition, first, end):
             columns = zip(batch.offsets.tolist(), batch.keys, batch.values, strict=True)
             for position, key, value in columns:
-                says = identity_of(value)
+                says = self._reader.identity(value)
                 if says is None:
                     found.add("unreadable", -1, f"at {position}: not a forecast record")
                 elif says.tick.partition != partition:

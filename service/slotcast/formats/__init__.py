@@ -1,0 +1,1 @@
+"""How records are written: JSON, MessagePack or Avro, as `[schema] format` says."""
