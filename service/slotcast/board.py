@@ -7,8 +7,10 @@ partitions that are not this worker's.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from slotcast.delivery import Cycle
 from slotcast.engine import Engine, Stepped
 from slotcast.partition import Partition
-from slotcast.sheet import AWAY, Sheet
+from slotcast.sheet import AWAY, Scores, Sheet
 from slotcast.slot_map import slot_map
 from slotcast.views import InstrumentView, Measure, SlotMap, Window
 from slotcast_models.bundle import Bundle
@@ -27,13 +29,34 @@ SETTLED_TICKS = 100
 """Scored ticks before an instrument counts in the pooled skill and coverage."""
 
 
+QUANTILES = (0.1, 0.5, 0.9)
+MEDIAN = 1
+
+
+class Pooled(NamedTuple):
+    """A worker's instruments in a few numbers; NaN where nothing is known yet.
+
+    `skill` is the median over settled instruments. Quantiles, also over instruments, are those of
+    `QUANTILES`. `relative_error` is the root of the mean squared error over that of persistence;
+    `ages` counts the ticks in a memory; `model` is the share of forecasts that are not persistence.
+    """
+
+    skill: float
+    coverage: Sequence[float]  # by level
+    relative_error: Sequence[float]
+    ages: Sequence[float]
+    model: float
+
+
 class Board:
     """Last tick, last forecast, skill and recent values of every instrument."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._targets = len(bundle.schema.targets)
         self._sheet = Sheet(bundle)
-        self.level = bundle.manifest.rules.levels[self._sheet.shown]
+        self.levels = bundle.manifest.rules.levels
+        self.shown = self._sheet.shown
+        self.level = self.levels[self.shown]
         self._place: dict[tuple[int, str], int] = {}
         self._keys: list[tuple[int, str]] = []
         self._folded: list[str] = []
@@ -45,8 +68,9 @@ class Board:
         self._version = 0
         self._lock = threading.Lock()
 
-    def update(self, cycle: Cycle, engine: Engine) -> None:
-        """Take in a committed cycle."""
+    def update(self, cycle: Cycle, engine: Engine) -> list[Scores]:
+        """Take in a committed cycle; what its ticks said of earlier forecasts."""
+        scores = []
         with self._lock:
             self._version += 1
             for stepped in cycle.stepped:
@@ -55,17 +79,19 @@ class Board:
                 if stepped.imports:
                     self._show_imported(stepped, engine)
                 if len(stepped.ticked):
-                    self._update_partition(stepped, engine)
+                    scores.append(self._update_partition(stepped, engine))
             self._as_of.update((p, at.offset) for p, at in cycle.outbox.offsets.items())
+        return scores
 
-    def _update_partition(self, stepped: Stepped, engine: Engine) -> None:
+    def _update_partition(self, stepped: Stepped, engine: Engine) -> Scores:
         parsed = stepped.parsed
         slots, last, previous = _last_ticks(stepped)
         partition = parsed.batch.partition
         at = np.array([self._entry(partition, parsed.names[i]) for i in last.tolist()], np.int64)
         self._sheet.columns["slot"][at] = slots
-        self._sheet.write_ticks(at, stepped, last, previous, slots, engine)
+        scores = self._sheet.write_ticks(at, stepped, last, previous, slots, engine)
         self._sheet.columns["version"][at] = self._version
+        return scores
 
     def _show_imported(self, stepped: Stepped, engine: Engine) -> None:
         """Whoever got another memory is shown as that stands, before it ticks again."""
@@ -210,24 +236,38 @@ class Board:
             values = c["skill"][held] if measure == "skill" else self._sheet.coverage(held)
         return slot_map(measure, slot, values.mean(axis=1), slots, self.level)
 
-    def pooled(self) -> tuple[float | None, float | None]:
-        """Median skill of settled instruments, and the share of their ticks in the interval."""
+    def pooled(self) -> Pooled:
+        """All settled instruments in a few numbers."""
         with self._lock:
             c, size = self._sheet.columns, self._sheet.size
-            settled = np.flatnonzero(
-                (c["scored"][:size] >= SETTLED_TICKS) & (c["ticks"][:size] > 0)
-            )
-            if not len(settled):
-                return None, None
+            shown = c["ticks"][:size] > 0
+            settled = np.flatnonzero(shown & (c["scored"][:size] >= SETTLED_TICKS))
             with np.errstate(invalid="ignore", divide="ignore"):
-                skill = 1.0 - c["squared_error"][settled] / c["squared_naive"][settled]
-            known = skill[np.isfinite(skill)]
-            covered = c["covered"][settled].sum() / (c["scored"][settled].sum() * self._targets)
-            return (float(np.median(known)) if len(known) else None), float(covered)
+                ratio = c["squared_error"][settled] / c["squared_naive"][settled]
+                covered = c["covered"][settled].sum(axis=(0, 1)) / np.float64(
+                    c["scored"][settled].sum() * self._targets
+                )
+            ages, model = c["ticks"][:size][shown], c["model"][:size][shown]
+        error = quantiles(ratio[np.isfinite(ratio)])
+        return Pooled(
+            1.0 - error[MEDIAN],
+            covered.tolist(),
+            [math.sqrt(one) for one in error],
+            quantiles(ages),
+            float(model.mean()) if model.size else math.nan,
+        )
 
     def _view(self, place: int) -> InstrumentView:
         partition, name = self._keys[place]
         return self._sheet.view(place, partition, name, self._as_of.get(partition, 0))
+
+
+def quantiles(values: NDArray[Any]) -> list[float]:
+    """Those of `QUANTILES`; NaN without values."""
+    if not values.size:
+        return [math.nan] * len(QUANTILES)
+    found: list[float] = np.quantile(values, QUANTILES).tolist()
+    return found
 
 
 def _last_ticks(

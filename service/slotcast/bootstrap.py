@@ -44,6 +44,7 @@ from slotcast.store.port import Store, StoreError
 from slotcast.store.resting import RestingStore
 from slotcast.store.sqlite import SqliteStore
 from slotcast.ticks import TickParser
+from slotcast.views import Window
 from slotcast.worker import Parts, Worker
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import Peers
@@ -95,7 +96,7 @@ def build_worker(
 ) -> Worker:
     """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
     bundle, identity = load_bundle(settings), numerics()
-    store = RestingStore(store, clock)
+    store = RestingStore(store, clock, metrics.tell_store)
     engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
     residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
     recovery = Recovery(
@@ -111,7 +112,10 @@ def build_worker(
         young=_young(log),
         decided=lambda policy, cause: metrics.decisions.labels(policy, cause).inc(),
     )
-    encoder = ForecastEncoder(bundle, identity)
+    encoder, board = ForecastEncoder(bundle, identity), Board(bundle)
+    if most := settings.metrics.instruments:
+        window = Window(search=settings.metrics.search, limit=most)
+        metrics.instruments.show(lambda: board.page(window))
     metrics.info.labels(slotcast.__version__, bundle.identity, identity).set(1)
     parts = Parts(
         log=log,
@@ -127,8 +131,9 @@ def build_worker(
             identity,
             settings.store.snapshot_interval_s,
             clock,
+            metrics.snapshot_seconds.observe,
         ),
-        board=Board(bundle),
+        board=board,
         metrics=metrics,
         settings=settings.worker,
         clock=clock,

@@ -79,6 +79,7 @@ class Delivery:
             outbox.forecasts.append(forecasts_of(stepped, self._encoder))
         outbox.dead_letters += dead_letters_of(stepped)
         offset = int(batch.offsets[-1]) + 1
+        partition.stepped_ms = int(batch.timestamps_ms[-1])
         partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
         note = self._recovery.note(partition).text()
         outbox.offsets[partition.number] = Committed(offset, note)

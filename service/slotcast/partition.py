@@ -77,6 +77,8 @@ class Partition:
     """What the policy decided when this memory could not be recovered exactly; why it stopped."""
     replay_from: int = 0
     replay_at: int = 0
+    stepped_ms: int | None = None
+    """Timestamp of the last record stepped, in the replay or live."""
     watermark_at: float = 0.0
     """Clock reading when the watermark last equalled the committed offset."""
 

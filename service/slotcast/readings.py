@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slotcast.homes import ASK_TIMEOUT_S, Homes
 from slotcast.partition import Partition, Phase
 from slotcast.resets import Resets
-from slotcast.sheet import view_of_row
+from slotcast.sheet import known, view_of_row
 from slotcast.snapshot import SnapshotDamaged
 from slotcast.store.port import StoreError
 from slotcast.views import (
@@ -102,8 +102,8 @@ class ServiceReadings:
     def summary(self) -> Summary:
         """The worker in one record."""
         worker = self._worker
-        engine, counts, views = worker.parts.engine, worker.counts, worker.views
-        skill, coverage = self._board.pooled()
+        engine, counts, views = worker.parts.engine, worker.tally.counts, worker.views
+        pooled = self._board.pooled()
         return Summary(
             worker=self.worker,
             ticks=counts["ticks"],
@@ -114,8 +114,8 @@ class ServiceReadings:
             slots_used=engine.slots.used,
             instruments=sum(v.instruments for v in views),
             lag_ticks=sum(v.end - v.committed for v in views),
-            skill=skill,
-            coverage=coverage,
+            skill=known(pooled.skill),
+            coverage=known(pooled.coverage[self._board.shown]),
             bundle=self._bundle.identity,
             partitions=views,
         )
@@ -154,8 +154,7 @@ class ServiceReadings:
                 self._predictor = Predictor(self._bundle)
             points, lower, upper = self._predictor.free_run(found.row, steps)
         names = [q.name for q in self._bundle.schema.targets]
-        levels = self._bundle.manifest.rules.levels
-        shown = levels.index(self._board.level)
+        shown = self._board.shown
         return FreeRun(
             instrument=name,
             partition=found.partition,

@@ -300,5 +300,6 @@ class Recovery:
         partition.fingerprint = (partition.fingerprint + stepped.share) % 2**64
         partition.reset_all = max([partition.reset_all, *parsed.reset_all])
         partition.replay_at = int(batch.offsets[-1]) + 1
+        partition.stepped_ms = int(batch.timestamps_ms[-1])
         self.replayed(len(stepped.ticked))
         self.residence.page_out({partition.number: partition})

@@ -94,6 +94,15 @@ class HttpSettings(Section):
     reset_timeout_s: float = Field(10.0, gt=0, description="Wait for a reset's commit, then 202.")
 
 
+class MetricsSettings(Section):
+    """`[metrics]`: series of single instruments, for those who want them."""
+
+    instruments: int = Field(
+        0, ge=0, le=1_000, description="Most instruments with series of their own; 0 = none."
+    )
+    search: str = Field("", description="Part of their names; the first in name order are shown.")
+
+
 class BundleSettings(Section):
     """`[bundle]`: the network and everything else the fold depends on."""
 
@@ -115,21 +124,12 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
+    metrics: MetricsSettings = MetricsSettings()
     bundle: BundleSettings = BundleSettings()
     tick_schema: TickSchema | None = Field(
         None, alias="schema", description="What a tick looks like; none = the bundle's, or a price."
     )
 
-    @classmethod
-    def load(cls, path: Path | None = None) -> Settings:
-        """Settings from `path` (TOML), environment first. Raises pydantic's ValidationError."""
-        if path is not None and not path.is_file():
-            raise FileNotFoundError(f"config file {path} does not exist: give --config FILE")
-
-        class FromFile(Settings):
-            model_config = SettingsConfigDict(toml_file=path)
-
-            @classmethod
     @field_validator("tick_schema", mode="before")
     @classmethod
     def _avro_schema_is_read(cls, value: Any) -> Any:
@@ -142,6 +142,16 @@ class Settings(BaseSettings):
         except OSError as error:
             raise ValueError(f"avro_schema: cannot read {given}: {error.strerror}") from error
 
+    @classmethod
+    def load(cls, path: Path | None = None) -> Settings:
+        """Settings from `path` (TOML), environment first. Raises pydantic's ValidationError."""
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"config file {path} does not exist: give --config FILE")
+
+        class FromFile(Settings):
+            model_config = SettingsConfigDict(toml_file=path)
+
+            @classmethod
             def settings_customise_sources(
                 cls,
                 settings_cls: type[BaseSettings],

@@ -6,7 +6,7 @@ knows no names, no partitions and no lock: see `board.py`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from slotcast.views import InstrumentView, Sort, TargetView
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, chosen
 from slotcast_models.memory import (
+    ABSOLUTE_ERROR,
+    ABSOLUTE_NAIVE,
     APPLIED,
     ORIGIN,
     SCORED,
@@ -34,6 +36,21 @@ RECENT = 48
 SHOWN_LEVEL = 0.9
 AWAY = -1
 """In place of a slot: paged out, or not here."""
+
+
+class Scores(NamedTuple):
+    """What a commit's ticks said of the forecasts that were waiting for them.
+
+    `errors` and `changes` have one entry per line and target: the mean absolute error of its ticks,
+    and their mean absolute change, both in units of the mean absolute change of all ticks of the
+    line so far; `ticks` is how many ticks an entry stands for.
+    """
+
+    scored: int
+    covered: NDArray[np.int64]  # [levels]
+    errors: NDArray[np.float64]
+    changes: NDArray[np.float64]
+    ticks: NDArray[np.int64]
 
 
 class Sheet:
@@ -62,7 +79,9 @@ class Sheet:
             "skill": ((t,), np.float64),
             "squared_error": ((t,), np.float64),
             "squared_naive": ((t,), np.float64),
-            "covered": ((t,), np.int64),
+            "absolute_error": ((t,), np.float64),
+            "absolute_naive": ((t,), np.float64),
+            "covered": ((t, len(levels)), np.int64),
             "model": ((t,), np.bool_),
             "recent": ((RECENT, t), np.float64),
             "recent_expected": ((RECENT, t, 3), np.float32),
@@ -89,21 +108,24 @@ class Sheet:
         previous: NDArray[np.int64],
         slots: NDArray[np.int64],
         engine: Engine,
-    ) -> None:
+    ) -> Scores:
         """Write each line's last tick of a committed cycle; `previous` is the one before or -1."""
         c, parsed, published = self.columns, stepped.parsed, stepped.published
+        target, covered = engine.memory.target[slots], engine.memory.covered[slots]
+        scored = engine.memory.counts[slots, SCORED]
+        scores = self._scores(at, scored, target, covered)
         c["time_ns"][at], c["offset"][at] = parsed.time_ns[last], parsed.offset[last]
         c["origin"][at], c["ticks"][at] = published.origin[last], published.ticks[last]
-        c["scored"][at] = engine.memory.counts[slots, SCORED]
+        c["scored"][at] = scored
         c["value"][at] = parsed.value[last, : len(self._names)]
         c["expected"][at] = self._expected(at, published, last, previous)
-        target, covered = engine.memory.target[slots], engine.memory.covered[slots]
         self._write_forecasts(at, chosen(published, last), target, covered)
         ring = c["recorded"][at] % RECENT
         c["recent"][at, ring] = c["value"][at]
         # Beside the value, so that single precision is plenty.
         c["recent_expected"][at, ring] = c["expected"][at] - c["value"][at][:, :, None]
         c["recorded"][at] += 1
+        return scores
 
     def _expected(
         self,
@@ -121,6 +143,26 @@ class Sheet:
         )
         expected[published.ticks[last] == 1] = np.nan
         return expected
+
+    def _scores(
+        self,
+        at: NDArray[np.int64],
+        scored: NDArray[np.int64],
+        target: NDArray[np.float64],
+        covered: NDArray[np.int64],
+    ) -> Scores:
+        """The difference to what these lines still show; a line that shows nothing has none."""
+        c = self.columns
+        known = (c["ticks"][at] > 0) & (scored > c["scored"][at])
+        at, scored, target, covered = at[known], scored[known], target[known], covered[known]
+        ticks = np.broadcast_to((scored - c["scored"][at])[:, None], target.shape[:2])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = target[:, :, ABSOLUTE_NAIVE] / scored[:, None] * ticks
+            errors = (target[:, :, ABSOLUTE_ERROR] - c["absolute_error"][at]) / scale
+            changes = (target[:, :, ABSOLUTE_NAIVE] - c["absolute_naive"][at]) / scale
+        finite = np.isfinite(errors) & np.isfinite(changes)  # no change so far: no scale
+        inside = (covered - c["covered"][at]).sum(axis=(0, 1))
+        return Scores(int(ticks.sum()), inside, errors[finite], changes[finite], ticks[finite])
 
     def write_rows(
         self, at: NDArray[np.int64], rows: NDArray[np.void], predictor: Predictor
@@ -148,7 +190,9 @@ class Sheet:
         c["skill"][at] = published.skill
         c["squared_error"][at] = target[:, :, SQUARED_ERROR]
         c["squared_naive"][at] = target[:, :, SQUARED_NAIVE]
-        c["covered"][at] = covered[:, :, self.shown]
+        c["absolute_error"][at] = target[:, :, ABSOLUTE_ERROR]
+        c["absolute_naive"][at] = target[:, :, ABSOLUTE_NAIVE]
+        c["covered"][at] = covered
 
     def sort_keys(self, sort: Sort, lines: NDArray[np.int64]) -> NDArray[np.float64]:
         """What these lines are sorted by; NaN where there is nothing."""
@@ -166,7 +210,7 @@ class Sheet:
     def coverage(self, lines: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share of these lines' scored ticks inside their interval [n, T]; NaN without any."""
         scored = self.columns["scored"][lines][:, None]
-        covered = self.columns["covered"][lines]
+        covered = self.columns["covered"][lines, :, self.shown]
         with np.errstate(invalid="ignore", divide="ignore"):
             return covered / scored  # type: ignore[no-any-return]
 
@@ -201,10 +245,10 @@ class Sheet:
             upper=float(c["upper"][line, j]),
             naive=value,
             source="model" if c["model"][line, j] else "persistence",
-            skill=_known(float(c["skill"][line, j])),
-            coverage=float(c["covered"][line, j]) / scored if scored else None,
+            skill=known(float(c["skill"][line, j])),
+            coverage=float(c["covered"][line, j, self.shown]) / scored if scored else None,
             recent=recent.tolist(),
-            expected=_known(float(c["expected"][line, j, 0])),
+            expected=known(float(c["expected"][line, j, 0])),
             recent_expected=expected[0],
             recent_lower=expected[1],
             recent_upper=expected[2],
@@ -232,5 +276,6 @@ def _bounds(published: Published, level: int) -> tuple[NDArray[np.float64], ...]
     return published.point, published.lower[:, :, level], published.upper[:, :, level]
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """The number, or None where there is none yet."""
     return value if np.isfinite(value) else None

@@ -34,6 +34,7 @@ class Round:
 
     header: Header
     waiting: list[tuple[int, str]]
+    begun: float
 
 
 class Snapshots:
@@ -48,10 +49,12 @@ class Snapshots:
         numerics: str,
         interval_s: float,
         clock: Callable[[], float],
+        took: Callable[[float], None],
     ) -> None:
+        """`took` is told the seconds of every round that is complete."""
         self._engine, self._residence, self._store = engine, residence, store
         self._name, self._numerics = name, numerics
-        self._interval_s, self._clock = interval_s, clock
+        self._interval_s, self._clock, self._took = interval_s, clock, took
         self._rounds: dict[int, Round] = {}
         self._due: dict[int, float] = {}
 
@@ -77,7 +80,7 @@ class Snapshots:
                     partition.watermark_at = now
                     self._due[number] = now + self._interval_s
                     return
-                current = self._rounds[number] = self._begin(partition)
+                current = self._rounds[number] = self._begin(partition, now)
                 at("snapshot-begun")
             if self._write_some(partition, current):
                 self._finish(partition, current, now)
@@ -95,7 +98,7 @@ class Snapshots:
                 pass
             self._finish(partition, current, self._clock())
         if partition.watermark != partition.committed:
-            current = self._begin(partition)
+            current = self._begin(partition, self._clock())
             while not self._write_some(partition, current):
                 pass
             self._finish(partition, current, self._clock())
@@ -107,7 +110,7 @@ class Snapshots:
         partition.index.clear()
         self._engine.dirty[self._engine.residents(partition.number)] = True
 
-    def _begin(self, partition: Partition) -> Round:
+    def _begin(self, partition: Partition, now: float) -> Round:
         engine, offset = self._engine, partition.committed
         slots = engine.residents(partition.number)
         partition.marks = (partition.marks[1], offset)
@@ -128,7 +131,7 @@ class Snapshots:
             partition=partition.number,
         )
         names = engine.slots.names
-        return Round(header, [(slot, str(names[slot])) for slot in dirty.tolist()])
+        return Round(header, [(slot, str(names[slot])) for slot in dirty.tolist()], now)
 
     def _write_some(self, partition: Partition, current: Round) -> bool:
         """Write up to one batch of the waiting rows; True when none is left."""
@@ -153,6 +156,7 @@ class Snapshots:
         at("after-watermark")
         partition.watermark, partition.watermark_at = current.header.watermark, now
         self._rounds.pop(number, None)
+        self._took(self._clock() - current.begun)
         self._due[number] = now + self._interval_s
         rows = np.count_nonzero(self._engine.dirty[self._engine.residents(number)])
         log.debug("partition %d: watermark %d, %d rows dirty", number, partition.watermark, rows)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
-
 from slotcast.board import Board
-from slotcast.damage import DECISIONS, StoppedByPolicy
+from slotcast.damage import StoppedByPolicy
 from slotcast.delivery import Cycle, Delivery
 from slotcast.engine import Engine
 from slotcast.log.port import CommitFailed, Log, LogUnavailable, OffsetOutOfRange, Poll
@@ -33,7 +30,7 @@ from slotcast.snapshot import SnapshotDamaged
 from slotcast.snapshots import Snapshots
 from slotcast.store.port import StoreError, StoreFenced
 from slotcast.store.resting import StoreResting
-from slotcast.ticks import REASONS
+from slotcast.tally import Tally
 from slotcast.views import PartitionView
 
 log = logging.getLogger("slotcast.worker")
@@ -43,13 +40,7 @@ WAITING_POLL_MS = 50
 """A poll while recoveries wait for something outside."""
 UNAVAILABLE_PAUSE_S = 1.0
 """From the log's last failure to answer until a recovery asks it again."""
-CAUSES = (
-    *("gained", "CommitFailed", "LogUnavailable", "OffsetOutOfRange"),
-    *("SnapshotDamaged", "StoreFenced", "StoreUnavailable"),
-)
-"""Why partitions are recovered: assigned to this worker, or what went wrong."""
 VIEW_INTERVAL_S = 0.5
-ENDS_INTERVAL_S = 1.0
 RESTORED = 2_000
 """Paged-out instruments per partition that readers see before they tick again."""
 Answer = TypeVar("Answer")
@@ -80,27 +71,23 @@ class Worker:
         self.partitions: dict[int, Partition] = {}
         self._recoveries: dict[int, Iterator[bool]] = {}
         self._begun: dict[int, tuple[str, float]] = {}
-        """Partition -> cause of its last recovery, and when it began."""
+        """Partition that is not live -> why not, and since when."""
         self._waiting = False
         """Whether all recoveries wait for something outside."""
         self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
             queue.SimpleQueue()
         )
         self._stop = threading.Event()
-        for reason in REASONS:  # every label from the start, so that rates see the first event
-            parts.metrics.rejects.labels(reason)
-        for cause in CAUSES:
-            parts.metrics.recoveries.labels(cause)
-        for decision in DECISIONS:
-            parts.metrics.decisions.labels(*decision)
-        self._view_due = self._ends_due = self._committed_at = 0.0
-        self._ends: dict[int, int] = {}
-        self._paged = (0, 0)
+        self._view_due = self._committed_at = 0.0
         self._snapshot_at = -1
         """The partition that had its slice of snapshot last."""
-        self.views: tuple[PartitionView, ...] = ()
+        self.tally = Tally(parts)
         self.failure: Exception | None = None
-        self.counts = {"ticks": 0, "forecasts": 0, "rejects": 0, "repeats": 0, "resets": 0}
+
+    @property
+    def views(self) -> Sequence[PartitionView]:
+        """The partitions, as of the last look; any thread."""
+        return self.tally.views
 
     def stop(self) -> None:
         """Ask the loop to end after its turn; any thread."""
@@ -166,6 +153,7 @@ class Worker:
             if partition is not None:
                 self._forget(partition)
                 self.parts.board.forget(number)
+                self._begun.pop(number, None)
                 partition.move(Phase.GONE)
         for number in poll.gained:
             self.partitions[number] = Partition(number)
@@ -190,7 +178,7 @@ class Worker:
         if cause == LogUnavailable.__name__:
             recovery = self._after_a_pause(recovery)
         self._recoveries[number] = recovery
-        self._begun[number] = cause, self.parts.clock()
+        self._begun.setdefault(number, (cause, self.parts.clock()))
         self.parts.metrics.recoveries.labels(cause).inc()
 
     def _after_a_pause(self, recovery: Iterator[bool]) -> Iterator[bool]:
@@ -207,15 +195,14 @@ class Worker:
         try:
             cycle = self.parts.delivery.run(batches, self.partitions)
         except (StoreError, SnapshotDamaged, CommitFailed) as error:
-            if isinstance(error, CommitFailed):
-                self.parts.metrics.commit_failures.inc()
+            self.parts.metrics.aborts.labels(type(error).__name__).inc()
             log.warning("partitions %s are recovered: %s", numbers, error)
             for number in numbers:
                 self._begin_recovery(number, type(error).__name__)
             return None
         self._committed_at = self.parts.clock()
-        self.parts.board.update(cycle, self.parts.engine)
-        self._observe(cycle)
+        self.tally.observe(cycle)
+        self.tally.score(self.parts.board.update(cycle, self.parts.engine))
         return cycle
 
     def _is_live(self, number: int) -> bool:
@@ -255,17 +242,19 @@ class Worker:
         return worked
 
     def _tell_recovered(self, partition: Partition) -> None:
-        cause, begun = self._begun[partition.number]
+        cause, begun = self._begun.pop(partition.number)
+        took_s = self.parts.clock() - begun
+        self.parts.metrics.recovery_seconds.labels(cause).observe(took_s)
         log.info(
             "partition %d is live at %d, recovered (%s) in %.1f s from %d on",
-            partition.number, partition.committed, cause,
-            self.parts.clock() - begun, partition.replay_from,
+            partition.number, partition.committed, cause, took_s, partition.replay_from,
         )  # fmt: skip
 
     def _stop_partition(self, partition: Partition, why: str) -> None:
         """It stays ours and stands still: no other worker could do better."""
         log.error("%s", why)
         self._forget(partition)
+        self._begun.pop(partition.number, None)
         partition.damage = why
         partition.move(Phase.STOPPED)
 
@@ -299,7 +288,7 @@ class Worker:
             log.warning("nothing is paged out: %s", error)
         if idle or parts.clock() >= self._view_due:
             self._view_due = parts.clock() + VIEW_INTERVAL_S
-            self._view_partitions()
+            self.tally.look(self.partitions)
 
     def _advance_snapshots(self) -> None:
         """A slice for every live partition; a slow store ends the turn's share of it."""
@@ -332,68 +321,3 @@ class Worker:
                 future.set_result(question())
             except Exception as error:  # noqa: BLE001  # the asker's to handle
                 future.set_exception(error)
-
-    def _view_partitions(self) -> None:
-        now, live = self.parts.clock(), self.parts.engine.slots
-        if now >= self._ends_due:  # asks the broker
-            self._ends_due = now + ENDS_INTERVAL_S
-            with suppress(LogUnavailable):
-                self._ends = {n: self.parts.log.bounds(n)[1] for n in self.partitions}
-        self.views = tuple(
-            PartitionView(
-                partition=p.number,
-                phase=p.phase.value,
-                committed=p.committed,
-                end=max(self._ends.get(p.number, 0), p.committed),
-                watermark=p.watermark,
-                instruments=len(p.index)
-                + sum(name not in p.index for name in live.of_partition(p.number)),
-                replay_done=p.replay_done if p.phase is Phase.RECOVERING else 1.0,
-                snapshot_age_s=max(0.0, now - p.watermark_at),
-                damage=p.damage,
-            )
-            for p in self.partitions.values()
-        )
-        self._set_gauges()
-
-    def _set_gauges(self) -> None:
-        m, slots, residence = self.parts.metrics, self.parts.engine.slots, self.parts.residence
-        for phase in (Phase.RECOVERING, Phase.LIVE, Phase.STOPPED):
-            count = sum(view.phase == phase.value for view in self.views)
-            m.partitions.labels(phase.value).set(count)
-        m.capacity.set(self.parts.engine.kept)
-        m.used.set(slots.used)
-        m.free.set(max(0, self.parts.engine.kept - slots.used))
-        m.paged.set(max(0, sum(view.instruments for view in self.views) - slots.used))
-        m.page_ins.inc(residence.page_ins - self._paged[0])
-        m.page_outs.inc(residence.page_outs - self._paged[1])
-        self._paged = (residence.page_ins, residence.page_outs)
-        for view in self.views:
-            m.lag.labels(str(view.partition)).set(view.end - view.committed)
-            m.snapshot_age.labels(str(view.partition)).set(view.snapshot_age_s)
-        skill, coverage = self.parts.board.pooled()
-        m.skill.set(float("nan") if skill is None else skill)
-        level = f"{self.parts.board.level:g}"
-        m.coverage.labels(level).set(float("nan") if coverage is None else coverage)
-
-    def _observe(self, cycle: Cycle) -> None:
-        m, counts, now_ms = self.parts.metrics, self.counts, self.parts.wall_ms()
-        for stepped in cycle.stepped:
-            counts["ticks"] += len(stepped.ticked)
-            counts["repeats"] += stepped.repeats
-            counts["resets"] += stepped.resets
-            m.ticks.inc(len(stepped.ticked))
-            m.repeats.inc(stepped.repeats)
-            m.resets.inc(stepped.resets)
-            m.imports.inc(stepped.imports)
-        for forecasts in cycle.outbox.forecasts:
-            counts["forecasts"] += len(forecasts.values)
-            m.forecasts.inc(len(forecasts.values))
-            stamped = np.array(forecasts.timestamps_ms, np.float64)
-            m.latency_seconds.observe(np.maximum(now_ms - stamped, 0.0) / 1e3)
-        for letter in cycle.outbox.dead_letters:
-            counts["rejects"] += 1
-            m.rejects.labels(letter.reason).inc()
-        m.commits.inc()
-        m.step_seconds.observe(np.array([cycle.step_s]))
-        m.commit_seconds.observe(cycle.commit_s)

@@ -176,9 +176,7 @@ def _is_done(world: World, partition: int) -> bool:
     return broker.place(partition, committed.offset) == len(broker.ticks[partition])
 
 
-def write_event(
-    broker: MemoryBroker, event: tuple[Any, ...], schema: TickSchema = SCHEMA
-) -> None:
+def write_event(broker: MemoryBroker, event: tuple[Any, ...], schema: TickSchema = SCHEMA) -> None:
     """("tick", partition, name, ms, price, volume, seq), ("reset", partition, name),
     ("reset-all", partition), ("import", partition, name, value), ("raw", partition, key, value) or
     ("gap", partition)."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast, get_args, get_origin
 
 import typer
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
@@ -85,9 +85,15 @@ def metric_rows() -> list[str]:
     }
     return [
         f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} "
-        f"| {', '.join(f'`{label}`' for label in labels[family.name])} | {family.documentation} |"
+        f"| {', '.join(f'`{label}`' for label in labels.get(family.name, labels_of(family)))} "
+        f"| {family.documentation} |"
         for family in metrics.registry.collect()
     ]
+
+
+def labels_of(family: Metric) -> Sequence[str]:
+    """Labels of a family that is made at the scrape."""
+    return getattr(family, "_labelnames", ())
 
 
 def reason_rows() -> list[str]:
@@ -100,7 +106,7 @@ def _default(value: Any) -> str:
         return "required"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value == ():
+    if value in (None, (), ""):
         return "-"
     if isinstance(value, bool | tuple):
         value = json.dumps(value)

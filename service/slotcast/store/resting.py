@@ -3,6 +3,8 @@
 A call that fails after t seconds is followed by 3 t in which calls fail at once, without being
 made. So a store that is frozen takes at most a quarter of the worker's time, however many
 partitions ask it; one that refuses at once is asked again at once. It changes nothing else.
+
+What comes of each call that is made is told to whom it may concern: None, or its error.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
-from slotcast.store.port import Claim, Store, StoredRow, StoreUnavailable
+from slotcast.store.port import Claim, Store, StoredRow, StoreError, StoreUnavailable
 
 REST = 3.0
 """Times as long as the wait in vain."""
@@ -25,8 +27,13 @@ class StoreResting(StoreUnavailable):
 class RestingStore:
     """The port, on the store that it is given; used by one thread."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        tell: Callable[[StoreError | None], None] = lambda _: None,
+    ) -> None:
+        self._store, self._clock, self._tell = store, clock, tell
         self._rests_until = float("-inf")
         self._why = ""
 
@@ -70,8 +77,12 @@ class RestingStore:
             left_s = self._rests_until - begun
             raise StoreResting(f"{self._why}; it is asked again in {left_s:.1f} s")
         try:
-            return call(*args, **kwargs)
-        except StoreUnavailable as error:
-            now = self._clock()
-            self._rests_until, self._why = now + REST * (now - begun), str(error)
+            answer = call(*args, **kwargs)
+        except StoreError as error:
+            self._tell(error)
+            if isinstance(error, StoreUnavailable):
+                now = self._clock()
+                self._rests_until, self._why = now + REST * (now - begun), str(error)
             raise
+        self._tell(None)
+        return answer
