@@ -179,7 +179,7 @@ def produce(
     from slotcast.files import FileError
     from slotcast.log.port import LogError
     from slotcast.produce import produce_file
-    from slotcast.run_settings import column_map, named_as
+    from slotcast.run_settings import column_map, configured_format, named_as
     from slotcast.settings import Settings
 
     _hush_the_client()
@@ -188,8 +188,8 @@ def produce(
         columns = column_map(file, instrument, name, time, time_unit, value, sequence)
         if settings.tick_schema is not None:
             columns = named_as(columns, settings.tick_schema)
-        target = topic or settings.kafka.ticks
-        produce_file(settings.kafka, target, file, columns, speed, until_interrupted())
+        form, target = configured_format(settings), topic or settings.kafka.ticks
+        produce_file(settings.kafka, target, file, columns, speed, form, until_interrupted())
     except (FileError, FileNotFoundError, ValueError, LogError) as error:
         fail(error)
 
@@ -210,13 +210,15 @@ def simulate(
     """
     from slotcast.log.port import LogError
     from slotcast.produce import produce_market
+    from slotcast.run_settings import configured_format
     from slotcast.settings import Settings
 
     _hush_the_client()
     try:
         settings = Settings.load(config)
-        target = topic or settings.kafka.ticks
-        produce_market(settings.kafka, target, instruments, rate, ticks, until_interrupted())
+        form, target = configured_format(settings), topic or settings.kafka.ticks
+        stop = until_interrupted()
+        produce_market(settings.kafka, target, instruments, rate, ticks, form, stop)
     except (FileNotFoundError, ValueError, LogError) as error:
         fail(error)
 

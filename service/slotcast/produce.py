@@ -1,4 +1,7 @@
-"""Producers of tick topics: a file's ticks, or the simulated market at the present time."""
+"""Producers of tick topics: a file's ticks, or the simulated market at the present time.
+
+Files and market come as JSON records; what the topic gets is in the schema's format.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -23,6 +27,7 @@ from rich.progress import (
 
 from slotcast.feed import PULSE_S, paced
 from slotcast.files import ColumnMap, Pace, count_rows, read_ticks
+from slotcast.formats.port import Format
 from slotcast.log.kafka_topics import ensure_tick_topic
 from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
@@ -96,12 +101,14 @@ def produce_file(
     path: Path,
     columns: ColumnMap,
     speed: float | None,
+    form: Format,
     stop: threading.Event,
 ) -> int:
-    """Send the file's ticks; returns how many. Raises FileError, LogError."""
+    """Send the file's ticks; returns how many. Raises FileError, FormatError, LogError."""
     pace = Pace(speed)
     parts = (part for block in read_ticks(path, columns) for part in paced(block, pace, stop))
-    return _send_all(settings, topic, f"{path.name} -> {topic}", count_rows(path), parts, stop)
+    title, rows = f"{path.name} -> {topic}", count_rows(path)
+    return _send_all(settings, topic, title, rows, _in_format(parts, form), stop)
 
 
 def produce_market(
@@ -110,9 +117,12 @@ def produce_market(
     instruments: int,
     rate: float,
     total: int | None,
+    form: Format,
     stop: threading.Event,
 ) -> int:
-    """Send the simulated market at `rate` ticks a second; returns how many. Raises LogError.
+    """Send the simulated market at `rate` ticks a second; returns how many.
+
+    Raises FormatError, LogError.
 
     Ticks carry the present time, so that a restarted producer is never in its own past.
     """
@@ -130,7 +140,17 @@ def produce_market(
                 sent += n
             stop.wait(PULSE_S)
 
-    return _send_all(settings, topic, f"simulated market -> {topic}", total, parts(), stop)
+    title, sent = f"simulated market -> {topic}", _in_format(parts(), form)
+    return _send_all(settings, topic, title, total, sent, stop)
+
+
+def _in_format(
+    parts: Iterable[tuple[Sequence[bytes], Sequence[bytes]]], form: Format
+) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """Keys and values, with JSON values written anew."""
+    read = msgspec.json.decode
+    for keys, values in parts:
+        yield keys, values if form.text else [form.write_tick(read(value)) for value in values]
 
 
 def _send_all(

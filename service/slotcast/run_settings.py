@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from slotcast.files import ColumnMap, guess_columns
+from slotcast.formats.choice import format_of
+from slotcast.formats.port import Format
 from slotcast.settings import HttpSettings, Settings, WorkerSettings
 from slotcast_models.schema import Quantity, TickSchema, TimeUnit
 
@@ -75,6 +77,11 @@ def column_map(
         header=guess.header,
         delimiter=guess.delimiter,
     )
+
+
+def configured_format(settings: Settings) -> Format:
+    """The format of the configured schema. Raises FormatError."""
+    return format_of(settings.tick_schema or TickSchema.default())
 
 
 def named_as(columns: ColumnMap, schema: TickSchema) -> ColumnMap:

@@ -40,7 +40,8 @@ def read_recorded(
             assert schema is not None, "a replay has a schema"
         else:
             columns = named_as(columns, schema)
-        return schema, gather(file_batches(path, columns), schema)
+        as_json = schema.model_copy(update={"format": "json", "avro_schema": None})
+        return schema, gather(file_batches(path, columns), as_json)
     if path.is_dir() and schema is None:
         schema = kept_schema(path)
     schema = schema or TickSchema.default()
