@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast_models.bundle import (
+    STEP,
+    Bundle,
+    Manifest,
+    NetworkSpec,
+    network_sizes,
+    save_bundle,
+)
+from slotcast_models.schema import TickSchema
 from slotcast_models.step import StepProgram
+from slotcast_models.vectors import VECTORS, Vectors
 
 Cells = tuple[tuple[str, int], ...]
 Floats = NDArray[np.float32]
@@ -37,6 +48,27 @@ def program_bytes(cells: Cells, features: int = 3, outputs: int = 1) -> bytes:
 def program(cells: Cells, features: int = 3, outputs: int = 1) -> StepProgram:
     """Its step program, loaded."""
     return StepProgram(program_bytes(cells, features, outputs))
+
+
+def save_with_vectors(path: Path, schema: TickSchema, vectors: Vectors) -> Bundle:
+    """A bundle of a network that is told who an instrument is, written and read again."""
+    cells, numbers = (("gru", 4),), vectors.numbers
+    inputs, outputs = network_sizes(schema, "target", embedding=numbers)
+    spec = NetworkSpec(
+        cells=cells,
+        inputs=inputs,
+        outputs=outputs,
+        width=4,
+        embedding=numbers,
+        parameters=1,
+        training="none",
+    )
+    contents = {
+        STEP: program_bytes(cells, inputs, outputs),
+        VECTORS: vectors.model_dump_json().encode(),
+    }
+    save_bundle(path, Manifest(name="made", network=spec, files={}), contents)
+    return Bundle.load(path).bind(schema)
 
 
 def stepped(step: StepProgram, x: Floats, row: Floats | None = None) -> tuple[Floats, Floats]:

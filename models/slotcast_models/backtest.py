@@ -9,7 +9,7 @@ outcome was published before tick i was seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,15 +76,17 @@ def prequential(
     slots: int,
     poll_ticks: int = POLL_TICKS,
     between: Callable[[Memory, int], None] | None = None,
+    names: Sequence[str] = (),
 ) -> Outcome:
     """Step all ticks from fresh memory, in polls of `poll_ticks`; the size does not show.
 
     Entries of kind FREE are forecast but not learnt from: what a frozen model would have said.
 
     `between(memory, seen)` is called after each poll with the number of ticks seen so far: the
-    place for a learner of network weights, which may change the predictor's program.
+    place for a learner of network weights, which may change the predictor's program. `names` are
+    those of the instruments, by slot, for a network that knows them.
     """
-    rows, memory = predictor.allocate(max(slots, 2))  # one slot alone would be compiled anew
+    rows, memory = predictor.allocate(max(slots, 2), names)  # one slot alone is compiled anew
     n, layout = len(ticks.slot), predictor.layout
     published = predictor.allocate_published(n)
     verdicts = np.zeros(n, np.int8)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slotcast_models.memory import Layout
 from slotcast_models.rules import FoldRules
 from slotcast_models.schema import TickSchema
 from slotcast_models.seasons import Seasons, declared
+from slotcast_models.vectors import VECTORS, Floats, Vectors
 
 FORMAT = 1
 MANIFEST, STEP, NETWORK = "manifest.json", "step.tflite", "network.keras"
@@ -46,18 +48,25 @@ class NetworkSpec(BaseModel):
     phases: int = Field(
         0, ge=0, description="Sine and cosine pairs of the shortest season among the inputs."
     )
+    embedding: int = Field(
+        0, ge=0, description="Numbers of a learnt vector per instrument among the inputs."
+    )
     parameters: int = Field(ge=0)
     training: str = Field(description="How the weights came about, for people.")
 
 
 def network_sizes(
-    schema: TickSchema, rows: Literal["target", "instrument"], phases: int = 0, extras: int = 0
+    schema: TickSchema,
+    rows: Literal["target", "instrument"],
+    phases: int = 0,
+    extras: int = 0,
+    embedding: int = 0,
 ) -> tuple[int, int]:
     """Inputs and outputs of one network row, as `features.network_inputs` lays them out."""
-    targets, time = len(schema.targets), 1 + 2 * phases
+    targets, shared = len(schema.targets), 1 + 2 * phases + embedding
     if rows == "target":
-        return 2 + time, 1 + extras
-    inputs = 2 * len(schema.quantities) + len(schema.features) + time
+        return 2 + shared, 1 + extras
+    inputs = 2 * len(schema.quantities) + len(schema.features) + shared
     return inputs, targets * (1 + extras)
 
 
@@ -82,6 +91,7 @@ class Bundle:
 
     manifest: Manifest
     program: bytes
+    vectors: Vectors | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Bundle:
@@ -107,7 +117,7 @@ class Bundle:
                 raise BundleError(f"bundle {path}: {name} differs from its manifest: copy it again")
         if STEP not in contents:
             raise BundleError(f"bundle {path} has no {STEP}: export it with slotcast_models.export")
-        return cls(manifest, contents[STEP])
+        return cls(manifest, contents[STEP], _vectors_of(path, manifest, contents))
 
     def bind(self, schema: TickSchema) -> Bundle:
         """This bundle for ticks of `schema`. Raises BundleError if it cannot step them."""
@@ -122,13 +132,15 @@ class Bundle:
             raise BundleError(
                 f"bundle {self.manifest.name} was trained with seasons: declare them in [schema]"
             )
-        wanted = network_sizes(schema, network.rows, network.phases, len(network.extras))
+        wanted = network_sizes(
+            schema, network.rows, network.phases, len(network.extras), network.embedding
+        )
         if (network.inputs, network.outputs) != wanted:
             raise BundleError(
                 f"bundle {self.manifest.name} has {network.inputs} inputs and {network.outputs} "
                 f"outputs per {network.rows}, the schema needs {wanted[0]} and {wanted[1]}"
             )
-        return Bundle(self.manifest.model_copy(update={"tick_schema": schema}), self.program)
+        return replace(self, manifest=self.manifest.model_copy(update={"tick_schema": schema}))
 
     @property
     def schema(self) -> TickSchema:
@@ -147,6 +159,12 @@ class Bundle:
     def identity(self) -> str:
         """Name and short fingerprint, as forecasts carry it."""
         return f"{self.manifest.name}-{self.fingerprint[:12]}"
+
+    def vector_of(self, name: str | None = None) -> Floats:
+        """An instrument's vector; without a name, that of an instrument never seen in training."""
+        if self.vectors is None:
+            return np.zeros(self.manifest.network.embedding, np.float32)
+        return self.vectors.of(name)
 
     @property
     def siblings(self) -> int:
@@ -177,7 +195,24 @@ class Bundle:
             ring=seasons.ring,
             bins=seasons.bins,
             extras=len(network.extras),
+            vector=network.embedding,
         )
+
+
+def _vectors_of(path: Path, manifest: Manifest, contents: dict[str, bytes]) -> Vectors | None:
+    numbers = manifest.network.embedding
+    if numbers == 0:
+        return None
+    try:
+        found = Vectors.model_validate_json(contents[VECTORS])
+    except (KeyError, ValidationError) as error:
+        raise BundleError(f"bundle {path} has no {VECTORS} to read: train it again") from error
+    if found.numbers != numbers:
+        raise BundleError(
+            f"bundle {path}: the vectors in {VECTORS} do not all have {numbers} numbers, as its "
+            "manifest says: train it again"
+        )
+    return found
 
 
 def save_bundle(path: Path, manifest: Manifest, contents: dict[str, bytes]) -> None:

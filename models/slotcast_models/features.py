@@ -51,11 +51,20 @@ def time_inputs(
 
 
 @compiled
-def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan: Plan) -> None:
-    """Inputs of one tick: scaled change and deviation per quantity, and those of time.
+def vector_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], place: int) -> int:
+    """The instrument's learnt vector, if the network has such."""
+    vector = memory.vector[slot]
+    for i in range(vector.shape[0]):
+        inputs[place + i] = vector[i]
+    return place + vector.shape[0]  # type: ignore[no-any-return]
 
-    Per target: [change, deviation, time] for each target. Per instrument: [change, deviation] for
-    each quantity, [present] for each feature, and time once.
+
+@compiled
+def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan: Plan) -> None:
+    """Inputs of one tick: scaled change and deviation per quantity, those of time, the vector.
+
+    Per target: [change, deviation, time, vector] for each target. Per instrument: [change,
+    deviation] for each quantity, [present] for each feature, and time and vector once.
     """
     targets, place = memory.target.shape[1], 0
     for q in range(targets if plan.per_target else memory.quantity.shape[1]):
@@ -66,11 +75,13 @@ def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan:
         place += 2
         if plan.per_target:
             place = time_inputs(memory, slot, inputs, place, plan)
+            place = vector_inputs(memory, slot, inputs, place)
         elif q >= targets:
             inputs[place] = 1.0 if quantity[PRESENT] == HERE else 0.0
             place += 1
     if not plan.per_target:
-        time_inputs(memory, slot, inputs, place, plan)
+        place = time_inputs(memory, slot, inputs, place, plan)
+        vector_inputs(memory, slot, inputs, place)
 
 
 @compiled

@@ -1,8 +1,9 @@
 """Importing a row: what happens to an instrument's memory when another one takes its place.
 
 As with a reset, the log's own bookkeeping stays: where the instrument is in this log, and its share
-of the fingerprint, which the import is mixed into. Everything else, whatever a row has, is the
-imported row's, so that the next tick is to it what it would have been where the row comes from.
+of the fingerprint, which the import is mixed into. So does the vector, which is the name's.
+Everything else, whatever a row has, is the imported row's, so that the next tick is to it what it
+would have been where the row comes from.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def import_row(
         return APPLIED_BEFORE
     marks = [int(count[i]) for i in KEPT_COUNTS]
     shares = [int(share[i]) for i in KEPT_SHARES]
-    mixed = _mixed(int(share[SHARE]), offset, digest)
+    mixed, vector = _mixed(int(share[SHARE]), offset, digest), memory.vector[slot].copy()
     rows[slot] = row[0]
+    memory.vector[slot] = vector
     count[APPLIED] = count[ORIGIN] = offset
     share[SHARE] = mixed
     for i, mark in zip(KEPT_COUNTS, marks, strict=True):

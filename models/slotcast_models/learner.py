@@ -72,8 +72,12 @@ class Learner:
         lanes: int,
         rule: LearningRule | None = None,
         head: Head | None = None,
+        vectors: Floats | None = None,
     ) -> None:
         """`network` [batch, steps, inputs] -> [batch, steps, targets * head.outputs].
+
+        `vectors` [instruments, numbers] are learnt too. They are the network's last inputs; in the
+        windows the instrument's number stands in the first of these places.
 
         Raises ValueError if it cannot be stepped, or not be trained.
         """
@@ -87,6 +91,9 @@ class Learner:
         self.network, self.stepped = network, Stepped(network)
         self.targets = self.stepped.outputs // self.head.outputs
         self._variables = self.stepped.model.trainable_variables
+        self._vectors = () if vectors is None else (vectors,)
+        shapes = [v.shape for v in (*self._variables, *self._vectors)]
+        self._weights = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
         self._learn = self._compiled(self._learn_window, self.rule.window, self.targets)
         self._outputs = self._compiled(self._step_all, EVALUATED_STEPS)
         self._step = tf.function(self._step_once, jit_compile=True, reduce_retracing=False)
@@ -94,6 +101,7 @@ class Learner:
     def start(self) -> Values:
         """The network's present weights, and an optimiser that has seen nothing."""
         weights = tuple(tf.constant(v.value) for v in self._variables)
+        weights += tuple(tf.constant(v, tf.float32) for v in self._vectors)
         still = tuple(tf.zeros_like(w) for w in weights)
         return Values(weights, (tf.constant(0.0), *still, *still))
 
@@ -128,18 +136,29 @@ class Learner:
         return y.numpy(), row_next.numpy()
 
     def assign(self, values: Values) -> None:
-        """Write the weights into the network."""
-        for variable, weight in zip(self._variables, values.weights, strict=True):
+        """Write the weights into the network; vectors are not in it."""
+        for variable, weight in self._mapping(values.weights):
             variable.assign(weight)
+
+    def _mapping(self, weights: Sequence[Any]) -> list[tuple[Any, Any]]:
+        own = weights[: len(weights) - len(self._vectors)]
+        return list(zip(self._variables, own, strict=True))
+
+    def _with_vectors(self, weights: Sequence[Any], x: Any) -> Any:
+        """The inputs [lanes, steps, inputs] with vectors in place of the instruments' numbers."""
+        if not self._vectors:
+            return x
+        first = x.shape[-1] - weights[-1].shape[-1]
+        vectors = tf.gather(weights[-1], tf.cast(x[..., first], tf.int32))
+        return tf.concat([x[..., :first], vectors], axis=-1)
 
     def _compiled(self, function: Any, steps: int, targets: int | None = None) -> Any:
         def floats(*shape: int) -> tf.TensorSpec:
             return tf.TensorSpec(shape, tf.float32)
 
-        weights = tuple(floats(*v.shape) for v in self._variables)
-        signature: list[Any] = [weights]
+        signature: list[Any] = [self._weights]
         if targets is not None:
-            signature.append((floats(), *weights, *weights))
+            signature.append((floats(), *self._weights, *self._weights))
         signature += [floats(self.lanes, steps, self.stepped.features), floats(self.lanes, steps)]
         signature.append(floats(self.lanes, self.stepped.width))
         if targets is not None:
@@ -149,14 +168,14 @@ class Learner:
     def _steps(self, weights: Sequence[Any], x: Any, start: Any, rows: Any) -> tuple[Any, Any, Any]:
         """Outputs [lanes, steps, outputs]; rows after `stride` steps, and after the last."""
         steps, keep = x.shape[1], self.rule.stride
+        x = self._with_vectors(weights, x)
 
         def step(t: Any, row: Any, kept: Any, ys: Any) -> tuple[Any, ...]:
             row = row * (1.0 - start[:, t])[:, None]
             y, row = self.stepped.advance(x[:, t], row)
             return t + 1, row, tf.where(t < keep, row, kept), ys.write(t, y)
 
-        mapping = list(zip(self._variables, weights, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=self._mapping(weights)):
             ys = tf.TensorArray(tf.float32, steps, element_shape=(self.lanes, self.stepped.outputs))
             loop = (tf.constant(0), rows, rows, ys)
             _, last, kept, ys = tf.while_loop(
@@ -165,8 +184,7 @@ class Learner:
         return tf.transpose(ys.stack(), [1, 0, 2]), kept, last
 
     def _step_once(self, weights: Any, x: Any, row: Any) -> tuple[Any, Any]:
-        mapping = list(zip(self._variables, weights, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=self._mapping(weights)):
             return self.stepped.advance(x, row)
 
     def _step_all(self, weights: Any, x: Any, start: Any, rows: Any) -> tuple[Any, Any]:
@@ -180,7 +198,7 @@ class Learner:
             tape.watch(weights)
             y, kept, _ = self._steps(weights, x, start, rows)
             loss = self.head.loss(y, label)
-        gradients = tape.gradient(loss, weights)
+        gradients = [tf.convert_to_tensor(part) for part in tape.gradient(loss, weights)]
         moved, moments = self._adam(weights, optimiser, gradients)
         learnt = tf.reduce_any(tf.math.is_finite(label))  # else momentum alone would move weights
         weights = tuple(tf.where(learnt, a, b) for a, b in zip(moved, weights, strict=True))

@@ -49,6 +49,7 @@ class Memory(NamedTuple):
 
     net: NDArray[np.float32]  # [slots, rows * width]     network rows
     inputs: NDArray[np.float32]  # [slots, history, inputs]  last network inputs, a ring
+    vector: NDArray[np.float32]  # [slots, vector]        the instrument's, learnt in training
     quantity: NDArray[np.float64]  # [slots, Q, QUANTITY_FIELDS]
     target: NDArray[np.float64]  # [slots, T, TARGET_FIELDS]
     lags: NDArray[np.float64]  # [slots, T, lags]          own changes, newest first, in u
@@ -72,7 +73,7 @@ class Layout:
     """Sizes that fix a row.
 
     `ring` and `bins` are 0 where no season is declared, `extras` where the head gives the change
-    alone.
+    alone, `vector` where the network knows no instrument from another.
     """
 
     net: int
@@ -86,6 +87,7 @@ class Layout:
     ring: int = 0
     bins: int = 0
     extras: int = 0
+    vector: int = 0
 
     def dtype(self) -> np.dtype[np.void]:
         """One row, 8-byte aligned throughout."""
@@ -93,6 +95,7 @@ class Layout:
         fields = [
             ("net", "<f4", (self.net,)),
             ("inputs", "<f4", (self.history, self.inputs)),
+            ("vector", "<f4", (self.vector,)),
             ("quantity", "<f8", (self.quantities, QUANTITY_FIELDS)),
             ("target", "<f8", (t, TARGET_FIELDS)),
             ("lags", "<f8", (t, self.lags)),

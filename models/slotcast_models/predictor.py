@@ -12,7 +12,7 @@ runs and backtests.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -87,12 +87,14 @@ class Predictor:
         self._network = Callback(self._step_network)
         self._scratch = allocate_scratch(0, 0)
 
-    def allocate(self, slots: int) -> tuple[NDArray[np.void], Memory]:
-        """Fresh rows for `slots` slots."""
+    def allocate(self, slots: int, names: Sequence[str] = ()) -> tuple[NDArray[np.void], Memory]:
+        """Fresh rows for `slots` slots; the first ones those of the instruments `names`."""
         rows, memory = self.layout.allocate(slots)
         fresh = self.fresh_row()
         for start in range(0, slots, 4096):
             rows[start : start + 4096] = fresh
+        for slot, name in enumerate(names if self.layout.vector else ()):
+            memory.vector[slot] = self.bundle.vector_of(name)
         return rows, memory
 
     def allocate_published(self, n: int) -> Published:
@@ -100,12 +102,16 @@ class Predictor:
         layout = self.layout
         return allocate_published(n, layout.targets, layout.levels, layout.extras)
 
-    def fresh_row(self) -> NDArray[np.void]:
-        """The row of an instrument that has never ticked: shape [1]."""
+    def fresh_row(self, name: str | None = None) -> NDArray[np.void]:
+        """The row of an instrument that has never ticked: shape [1].
+
+        Without a name, that of one which training never saw.
+        """
         rows, memory = self.layout.allocate(1)
         wipe(memory, 0, self.plan)
         memory.counts[0, :] = NEVER
         wipe(memory, 0, self.plan)
+        memory.vector[0] = self.bundle.vector_of(name)
         return rows
 
     def advance(

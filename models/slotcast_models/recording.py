@@ -118,8 +118,14 @@ class _Silent:
 class Recorder:
     """Records the sequences of many instruments, poll by poll."""
 
-    def __init__(self, bundle: Bundle, instruments: int) -> None:
-        """`bundle` is bound; its step program is not used."""
+    def __init__(
+        self, bundle: Bundle, instruments: int, numbers: NDArray[np.int64] | None = None
+    ) -> None:
+        """`bundle` is bound; its step program is not used.
+
+        `numbers` [instruments], for a network with a vector per instrument: what stands in the
+        first of the vector's places among the inputs, for `Learner` to look up.
+        """
         network, targets = bundle.manifest.network, len(bundle.schema.targets)
         outputs = network.outputs
         self._watcher = Watcher(
@@ -129,6 +135,8 @@ class Recorder:
         self._inputs, self._targets = network.inputs, targets
         # One slot alone would be compiled anew.
         _, self._memory = self._watcher.allocate(max(instruments, 2))
+        if numbers is not None:
+            self._memory.vector[: len(numbers), 0] = numbers
         self._entry: list[NDArray[np.int64]] = []
         self._slot: list[NDArray[np.int64]] = []
         self._start: list[NDArray[np.bool_]] = []

@@ -22,12 +22,15 @@ from slotcast_models.rules import FoldRules
 from slotcast_models.schema import TickSchema
 from slotcast_models.stepping import Stepped
 from slotcast_models.training import HISTORY, Training, skill_of
+from slotcast_models.vectors import VECTORS, Vectors
 
 REPORT, SUMMARY = "training.json", "training.txt"
 Rows = Literal["target", "instrument"]
 
 
-def spec_of(network: Any, rows: Rows, head: Head, phases: int, training: str) -> NetworkSpec:
+def spec_of(
+    network: Any, rows: Rows, head: Head, phases: int, training: str, embedding: int = 0
+) -> NetworkSpec:
     """The manifest's words on a network. Raises ValueError if it cannot be stepped."""
     stepped = Stepped(network)
     return NetworkSpec(
@@ -39,6 +42,7 @@ def spec_of(network: Any, rows: Rows, head: Head, phases: int, training: str) ->
         head=head.kind,
         extras=head.extras,
         phases=phases,
+        embedding=embedding,
         parameters=int(network.count_params()),
         training=training,
     )
@@ -109,6 +113,7 @@ def summary_of(report: dict[str, Any], spec: NetworkSpec) -> str:
     results, ticks = report["results"], report["ticks"]
     where = f"{ticks['ticks']:,} of {ticks['instruments']:,} instruments from {ticks['source']}"
     size = f"{spec.parameters:,} parameters, one row per {spec.rows}"
+    size += f", {spec.embedding} numbers per instrument" if spec.embedding else ""
     lines = [
         f"network     {cells} -> {spec.head}, {size}",
         f"ticks       {where}",
@@ -130,9 +135,18 @@ def summary_of(report: dict[str, Any], spec: NetworkSpec) -> str:
 
 
 def save_trained(
-    path: Path, name: str, network: Any, spec: NetworkSpec, bundle: Bundle, report: dict[str, Any]
+    path: Path,
+    name: str,
+    network: Any,
+    spec: NetworkSpec,
+    bundle: Bundle,
+    report: dict[str, Any],
+    vectors: Vectors | None = None,
 ) -> Manifest:
-    """Write the bundle: step program, network, report. `bundle` has the rules and the schema."""
+    """Write the bundle: step program, network, report, and vectors if the network takes some.
+
+    `bundle` has the rules and the schema.
+    """
     bound = bundle.schema if spec.rows == "instrument" else None
     manifest = Manifest(
         name=name, network=spec, rules=bundle.manifest.rules, files={}, tick_schema=bound
@@ -143,5 +157,7 @@ def save_trained(
         REPORT: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode(),
         SUMMARY: summary_of(report, spec).encode(),
     }
+    if vectors is not None:
+        contents[VECTORS] = (vectors.model_dump_json(indent=1) + "\n").encode()
     save_bundle(path, manifest, contents)
     return manifest

@@ -28,6 +28,7 @@ from slotcast_models.heads import Head
 from slotcast_models.lanes import Lanes, cut_at, lay, segments
 from slotcast_models.learner import Learner, LearningRule, Values, Window
 from slotcast_models.recording import Sequence
+from slotcast_models.vectors import Vectors, learnt_vectors
 
 Captured = dict[str, NDArray[Any]]
 HISTORY = ("loss", "validation_loss", "validation_skill")
@@ -63,9 +64,18 @@ class Moment(NamedTuple):
 class Training:
     """One run of training. Afterwards the network holds the weights of the best epoch."""
 
-    def __init__(self, network: Any, sequences: list[Sequence], recipe: Recipe) -> None:
-        """Raises ValueError for a network that cannot be trained, NothingToLearn."""
-        self.recipe, self.network = recipe, network
+    def __init__(
+        self,
+        network: Any,
+        sequences: list[Sequence],
+        recipe: Recipe,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> None:
+        """`vectors` [instruments, numbers], as `Learner` has it, where the network has such.
+
+        Raises ValueError for a network that cannot be trained, NothingToLearn.
+        """
+        self.recipe, self.network, self._vectors = recipe, network, vectors
         window = recipe.rule.window
         ticks = 1 + max((int(s.entry[-1]) for s in sequences), default=-1)
         self.cut = ticks - int(recipe.validation * ticks)
@@ -77,10 +87,11 @@ class Training:
             )
         self._lanes = lay(learnt, recipe.lanes, window, recipe.rule.stride)
         self._whole = lay(sequences, recipe.lanes)
-        self._learner = Learner(network, len(self._lanes.x), recipe.rule, recipe.head)
+        self._learner = Learner(network, len(self._lanes.x), recipe.rule, recipe.head, vectors)
         self._evaluator = self._learner
         if len(self._whole.x) != self._learner.lanes:
-            self._evaluator = Learner(network, len(self._whole.x), recipe.rule, recipe.head)
+            lanes = len(self._whole.x)
+            self._evaluator = Learner(network, lanes, recipe.rule, recipe.head, vectors)
         self.updates = (self._lanes.steps - window) // recipe.rule.stride + 1
         self.values = self._learner.start()
         self.best, self.best_epoch = self.values, 0
@@ -136,6 +147,18 @@ class Training:
     def outputs(self, values: Values) -> tuple[Lanes, NDArray[np.float32]]:
         """All sequences in lanes, and what the network says of them tick by tick."""
         return self._whole, self._evaluator.outputs(values, self._whole.x, self._whole.start)
+
+    def vectors(self, names: list[str]) -> Vectors | None:
+        """The vectors of the best epoch, of those of the instruments `names` that were learnt from.
+
+        None for a network without.
+        """
+        if self._vectors is None:
+            return None
+        first = self._lanes.x.shape[2] - self._vectors.shape[1]
+        known = np.isfinite(self._lanes.label).any(axis=-1)
+        seen = np.unique(self._lanes.x[known][:, first].astype(np.int64)).tolist()
+        return learnt_vectors(np.asarray(self.best.weights[-1]), names, seen)
 
     def _learn(self) -> None:
         first = self._update * self.recipe.rule.stride

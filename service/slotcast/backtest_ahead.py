@@ -45,7 +45,8 @@ def free_runs(found: Backtest, steps: int, advanced: Advanced = silently) -> Run
     """
     predictor, columns = Predictor(found.bundle), found.recorded.columns
     own = _ticks_of(found)
-    rows, memory = predictor.allocate(max(len(found.recorded.names), 2))
+    names = found.recorded.names
+    rows, memory = predictor.allocate(max(len(names), 2), names)
     seasons = found.bundle.schema.seasons
     before, runs, n = max((seasons[0] if seasons else 1), 1), [], len(columns.slot)
     verdicts, published, seen = np.zeros(n, np.int8), predictor.allocate_published(n), 0

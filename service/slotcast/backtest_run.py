@@ -130,6 +130,7 @@ def _run(
         len(recorded.names),
         poll_ticks=POLL_TICKS,
         between=lambda _, seen: advanced(doing, seen, total),
+        names=recorded.names,
     )
 
 

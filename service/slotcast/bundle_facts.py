@@ -23,6 +23,7 @@ def facts(bundle: Bundle) -> dict[str, Any]:
         "network": " -> ".join(f"{kind} {units}" for kind, units in network.cells) + " -> linear",
         "network_rows": f"one per {network.rows}",
         "parameters": network.parameters,
+        "vectors": _vectors_of(bundle),
         "training": network.training,
         "step_program_bytes": len(bundle.program),
         "targets": [q.name for q in schema.targets],
@@ -40,12 +41,27 @@ def facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def _vectors_of(bundle: Bundle) -> str | dict[str, Any]:
+    """What the network is told of who an instrument is."""
+    if bundle.vectors is None:
+        return "none: the network knows no instrument from another"
+    return {
+        "numbers": bundle.vectors.numbers,
+        "instruments": len(bundle.vectors.instruments),
+        "any_other": "their mean: "
+        + " ".join(f"{number:.4g}" for number in bundle.vectors.unknown),
+    }
+
+
 def print_facts(found: dict[str, Any]) -> None:
     """The facts as a table."""
     table = Table(show_header=False)
     for name, value in found.items():
         if isinstance(value, dict):
-            shown = ", ".join(f"{key} {size:,}" for key, size in value.items())
+            shown = ", ".join(
+                f"{key} {each:,}" if isinstance(each, int) else f"{key} {each}"
+                for key, each in value.items()
+            )
         elif isinstance(value, list):
             shown = ", ".join(str(item) for item in value) or "-"
         else:

@@ -72,6 +72,8 @@ class Engine:
         """Give an instrument a slot, with its row or a fresh one (None)."""
         slot = self.slots.take(partition, name)
         self.rows[slot] = (self._fresh if row is None else row)[0]
+        if row is None and self.memory.vector.size:
+            self.memory.vector[slot] = self.predictor.bundle.vector_of(name)
         self.dirty[slot] = False
         return slot
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from slotcast.bootstrap import build_worker
@@ -16,7 +17,7 @@ from slotcast.damage import StoppedByPolicy
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
 from slotcast.partition import Phase
-from slotcast.settings import Settings, StoreSettings, WorkerSettings
+from slotcast.settings import BundleSettings, Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
 from slotcast_models.schema import Quantity, TickSchema
@@ -94,6 +95,7 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: Clock = field(default_factory=Clock)
     schema: TickSchema = SCHEMA
+    bundle: Path | None = None
 
     def __post_init__(self) -> None:
         self.broker = MemoryBroker(self.partitions)
@@ -117,6 +119,7 @@ class World:
         settings = _PLAIN.model_copy(
             update={
                 "tick_schema": self.schema,
+                "bundle": BundleSettings(path=self.bundle),
                 "store": StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
                 "worker": WorkerSettings(
                     slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings

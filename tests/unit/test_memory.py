@@ -18,7 +18,7 @@ from tests.streams import MIXED, eager, predictor, run, same_bits, scripted
 
 sizes = st.integers(1, 7)
 maybe = st.integers(0, 7)
-layouts = st.builds(Layout, *[sizes] * 8, maybe, maybe, maybe)
+layouts = st.builds(Layout, *[sizes] * 8, *[maybe] * 4)
 
 
 @given(layouts)
@@ -41,6 +41,7 @@ def test_fields_have_the_shapes_of_the_layout(layout: Layout, slots: int) -> Non
     assert {name: field.shape[1:] for name, field in memory._asdict().items()} == {
         "net": (layout.net,),
         "inputs": (layout.history, layout.inputs),
+        "vector": (layout.vector,),
         "quantity": (layout.quantities, QUANTITY_FIELDS),
         "target": (t, TARGET_FIELDS),
         "lags": (t, layout.lags),

@@ -181,6 +181,32 @@ def test_the_probabilities_of_quantiles_are_an_option(tmp_path: Path) -> None:
     assert quantiles["0.025"] < quantiles["0.5"] < quantiles["0.9"]
 
 
+def test_a_vector_per_instrument_is_trained_and_is_the_same_again(tmp_path: Path) -> None:
+    file = sensor_file(tmp_path / "sensors.csv")
+
+    for name in ("one", "two"):
+        options = ["--bundle-name", "made", "--embedding", "3", *FAST]
+        told = train("--from", file, "--out", tmp_path / name, *options)
+
+    assert same_files(tmp_path / "one", tmp_path / "two")
+    assert "one row per target, 3 numbers per instrument" in told.output
+    bundle = Bundle.load(tmp_path / "one").bind(TickSchema(targets=("pressure", "flow")))
+    assert bundle.vectors is not None
+    assert list(bundle.vectors.instruments) == ["S0", "S1", "S2"]
+    mean = np.mean(list(bundle.vectors.instruments.values()), axis=0)
+    np.testing.assert_allclose(bundle.vectors.unknown, mean, rtol=1e-6)
+    assert bundle.vectors.instruments["S0"] != bundle.vectors.instruments["S1"]
+    ticks = columns(100.0 + np.random.default_rng(1).normal(size=(60, 2)))
+    strangers = run(Predictor(bundle), ticks).published.network
+    assert np.isfinite(strangers).all()
+    config = tmp_path / "made.toml"
+    config.write_text(
+        f'[bundle]\npath = "{tmp_path / "one"}"\n[schema]\ntargets = ["pressure", "flow"]\n'
+    )
+    shown = CliRunner().invoke(app, ["bundle", "show", "--config", str(config), "--json"])
+    assert json.loads(shown.output)["vectors"]["instruments"] == 3
+
+
 def embedded_log(directory: Path, rows: int = 400) -> None:
     """A demo's directory with two partitions, resets among the ticks."""
     directory.mkdir()

@@ -45,6 +45,7 @@ class Plan:
     rows: Any
     head: Head
     phases: int
+    embedding: int
     seed: int
 
 
@@ -77,6 +78,9 @@ def train(
         str | None, typer.Option(help="Of --head quantiles: those to learn, such as 0.05,0.5,0.95.")
     ] = None,
     phases: Annotated[int, typer.Option(help="Sine and cosine pairs of the season as inputs.")] = 0,
+    embedding: Annotated[
+        int, typer.Option(min=0, help="Numbers of a learnt vector per instrument as inputs.")
+    ] = 0,
     epochs: Annotated[int, typer.Option(help="Most passes over the ticks.")] = 50,
     patience: Annotated[
         int, typer.Option(help="End after so many epochs without a lower validation loss.")
@@ -116,7 +120,7 @@ def train(
     with failing():
         kinds = [_one_of(v, w) for v, w in ((rows, ROWS), (head, HEADS))]
         shape = _head(kinds[1], probabilities, flat)
-        plan = Plan(_cells(cell), network, kinds[0], shape, phases, seed)
+        plan = Plan(_cells(cell), network, kinds[0], shape, phases, embedding, seed)
         rule = LearningRule(window, stride, rate)
         recipe = Recipe(rule, shape, epochs, patience, validation, lanes)
         settings = Settings.load(config)
@@ -124,7 +128,8 @@ def train(
         schema, recorded = read_recorded(source, settings, offsets, file_options, positive)
         built, bundle = _prepared(plan, chosen, rules, schema)
         sequences = _recorded(bundle, recorded)
-        _train(out, plan, recipe, built, bundle, sequences, recorded.facts(source))
+        facts = recorded.facts(source)
+        _train(out, plan, recipe, built, bundle, sequences, recorded.names, facts)
 
 
 ROWS, HEADS = ("target", "instrument"), ("regression", "quantiles", "classes")
@@ -173,17 +178,19 @@ def _prepared(plan: Plan, name: str, rules: FoldRules, schema: TickSchema) -> tu
     if plan.network is not None:
         built = keras.models.load_model(plan.network, compile=False)
     else:
-        inputs, _ = network_sizes(schema, plan.rows, plan.phases)
+        inputs, _ = network_sizes(schema, plan.rows, plan.phases, embedding=plan.embedding)
         targets = len(schema.targets) if plan.rows == "instrument" else 1
         built = build_network(plan.cells, inputs, targets, head=plan.head)
-    spec = spec_of(built, plan.rows, plan.head, plan.phases, "untrained")
+    spec = spec_of(built, plan.rows, plan.head, plan.phases, "untrained", plan.embedding)
     return built, without_program(name, spec, rules, schema)
 
 
 def _recorded(bundle: Bundle, recorded: Recorded) -> list[Sequence]:
     from slotcast_models.recording import Recorder
+    from slotcast_models.vectors import numbered
 
-    recorder = Recorder(bundle, len(recorded.names))
+    numbers = numbered(recorded.names) if bundle.manifest.network.embedding else None
+    recorder = Recorder(bundle, len(recorded.names), numbers)
     recorder.record(recorded.columns)
     sequences = recorder.sequences(recorded.names)
     typer.echo(f"recorded {recorded.ticks:,} ticks of {len(recorded.names):,} instruments")
@@ -200,14 +207,19 @@ def _train(
     built: Any,
     bundle: Bundle,
     sequences: list[Sequence],
+    names: list[str],
     facts: dict[str, Any],
 ) -> None:
+    import numpy as np
+
     from slotcast.cli import until_interrupted
     from slotcast.training_run import CHECKPOINT, identity_of, run
     from slotcast_models.trained import report_of, save_trained, spec_of, summary_of
     from slotcast_models.training import Training
 
-    training: Training = Training(built, sequences, recipe)
+    shape = len(set(names)), plan.embedding
+    vectors = np.zeros(shape, np.float32) if plan.embedding else None
+    training: Training = Training(built, sequences, recipe, vectors)
     identity = identity_of(sequences, f"{plan} {recipe}")
     stop = until_interrupted()
     if not run(training, out, identity, stop.is_set):
@@ -215,8 +227,9 @@ def _train(
         return
     report = report_of(training, facts | {"seed": plan.seed})
     how = f"{facts['ticks']:,} ticks from {facts['source']}, seed {plan.seed}; see training.txt"
-    spec = spec_of(built, plan.rows, plan.head, plan.phases, how)
-    save_trained(out, bundle.manifest.name, built, spec, bundle, report)
+    spec = spec_of(built, plan.rows, plan.head, plan.phases, how, plan.embedding)
+    learnt = training.vectors(names)
+    save_trained(out, bundle.manifest.name, built, spec, bundle, report, learnt)
     (out / CHECKPOINT).unlink(missing_ok=True)
     typer.echo(summary_of(report, spec), nl=False)
     typer.echo(f"wrote {out}")
