@@ -125,6 +125,27 @@ def test_a_snapshot_that_is_not_whole_or_not_ours_is_refused(
 
 
 @pytest.mark.long
+@pytest.mark.fault("snapshot with another memory, and killed when it is found out")
+def test_a_kill_between_distrust_and_the_replay_of_everything_does_not_show(
+    group: Callable[..., Group], own_store: RedisServer, fault: Fault
+) -> None:
+    workers = group(partitions=1, redis=own_store.url)
+    worker = workers.join_and_flow()
+    stored = Stored(own_store, worker)
+    workers.until(stored.is_sound, "there is no snapshot")
+    worker.kill()
+
+    DAMAGE["another memory"](stored)
+    stored.close()
+    worker.start(SLOTCAST_FAILPOINT="recovery-distrusted:1")
+    workers.until_killed(worker)
+    worker.start()
+    workers.flow_for(0.5)
+
+    workers.check()
+
+
+@pytest.mark.long
 @pytest.mark.fault(f"Redis slow: {SLOW_S} s per answer")
 def test_a_slow_redis_does_not_show(
     group: Callable[..., Group], proxied: RedisProxy, fault: Fault
