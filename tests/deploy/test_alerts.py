@@ -20,7 +20,7 @@ each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["a
 @each_alert
 def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict) -> None:
     name, told = alert["alert"], alert["annotations"]
-    heading, _, entry = RUNBOOKS.read_text().partition(f"\n## {name}\n")
+    _, _, entry = RUNBOOKS.read_text().partition(f"\n## {name}\n")
     entry = entry.partition("\n## ")[0]
 
     assert set(told) == {"summary", "description", "runbook_url"}
