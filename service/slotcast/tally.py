@@ -52,6 +52,7 @@ class Tally:
             metrics.aborts.labels(cause)
         for cause in CAUSES:
             metrics.recoveries.labels(cause)
+            metrics.recovery_seconds.labels(cause)
         for decision in DECISIONS:
             metrics.decisions.labels(*decision)
         metrics.turn_age.set_function(lambda: parts.clock() - self._looked_at)

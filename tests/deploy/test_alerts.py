@@ -7,10 +7,9 @@ import re
 import pytest
 import yaml
 
-from tests.deploy.files import DEPLOY, ROOT, accepted_by
+from tests.deploy.files import ROOT, accepted_by
+from tests.deploy.queries import ALERTS
 
-RULES = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
-ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 CASES = ROOT / "tests/deploy/alerts.test.yml"
 RUNBOOKS = ROOT / "docs/runbooks.md"
 

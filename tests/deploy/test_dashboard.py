@@ -1,85 +1,49 @@
-"""Every query of the dashboard names series of a worker, and every panel explains itself."""
+"""Every query names series of a worker, every panel explains itself, the files are the code's."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scripts.dashboards.__main__ import DASHBOARDS as MADE
+from scripts.dashboards.panels import text_of
 from slotcast.metrics import Metrics
+from slotcast.views import InstrumentView, TargetView
 from tests.deploy.files import DEPLOY, accepted_by
+from tests.deploy.queries import (
+    DASHBOARDS,
+    FILES,
+    SCRAPED,
+    Query,
+    alert_queries,
+    labels_named,
+    other_queries,
+    panel_queries,
+    panels,
+    selectors,
+    series_names,
+)
 
-DASHBOARD = json.loads((DEPLOY / "grafana/slotcast.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-SCRAPED = {"instance", "job"}
-"""Labels that Prometheus adds to every series."""
-WORDS = {"and", "bool", "by", "group_left", "group_right", "ignoring", "inf", "nan", "offset"}
-WORDS |= {"on", "or", "unless", "without"}
-
-
-class Query(NamedTuple):
-    """A PromQL expression, and where it is."""
-
-    place: str
-    expression: str
-    legend: str = ""
-
-
-def queries() -> list[Query]:
-    """All expressions of panels, annotations and variables."""
-    panels = [
-        Query(panel["title"], target["expr"], target["legendFormat"])
-        for panel in PANELS
-        for target in panel["targets"]
-    ]
-    annotations = [
-        Query(item["name"], item["expr"], item["textFormat"])
-        for item in DASHBOARD["annotations"]["list"]
-        if "expr" in item
-    ]
-    variables = [
-        Query(item["name"], item["definition"].removeprefix("label_values(").split(",")[0])
-        for item in DASHBOARD["templating"]["list"]
-        if item["type"] == "query"
-    ]
-    return panels + annotations + variables
-
-
-def series_names(expression: str) -> set[str]:
-    """Series in a PromQL expression: the identifiers left when all else is taken away."""
-    bare = re.sub(r'"(?:\\.|[^"\\])*"', " ", expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
-    bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
-    identifiers = re.findall(r"(?<![\w.:$])[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)
-    return {name for name in identifiers if name.lower() not in WORDS}
-
-
-def labels_named(expression: str) -> set[str]:
-    """Labels that a PromQL expression groups by or selects."""
-    groups = re.findall(r"\bby\s*\(([^)]*)\)", expression)
-    selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
-    return {name.strip() for group in groups for name in group.split(",")} | set(selected)
+SCRAPED_LABELS = {"instance", "job", "alertname", "alertstate"}
+"""Labels that Prometheus adds."""
 
 
 def exposed() -> dict[str, set[str]]:
     """Series of a worker to which everything has happened once, with the names of their labels."""
     metrics = Metrics()
-    metrics.rejects.labels(reason="not-json").inc()
-    metrics.recoveries.labels(cause="start").inc()
-    metrics.decisions.labels(policy="cold", cause="retention").inc()
-    metrics.partitions.labels(phase="live").set(1)
-    metrics.lag.labels(partition="0").set(0)
-    metrics.aborts.labels(cause="CommitFailed").inc()
-    metrics.snapshot_age.labels(partition="0").set(0)
-    metrics.coverage.labels(level="0.9").set(0.9)
-    metrics.info.labels(version="0", bundle="0", numerics="0").set(1)
+    for one in vars(metrics).values():
+        names = getattr(one, "_labelnames", ())
+        if names and hasattr(one, "labels"):
+            one.labels(*("x" for _ in names))
+    target = TargetView("p", 1.0, 1.0, 1.0, 1.0, 1.0, "model", 0.0, 0.9, expected=1.0)
+    view = InstrumentView("A", 0, 0, 7, 1_000, 41, 0, [target])
+    metrics.instruments.show(lambda: ([view], 1))
     names: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
         for sample in family.samples:
@@ -87,8 +51,16 @@ def exposed() -> dict[str, set[str]]:
     return names
 
 
-each_query = pytest.mark.parametrize("query", queries(), ids=lambda query: query.place)
-each_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+EXPOSED = exposed()
+QUERIES = [*panel_queries(), *other_queries()]
+each_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.place)
+each_judged = pytest.mark.parametrize(
+    "query", [*QUERIES, *alert_queries()], ids=lambda query: query.place
+)
+each_panel = pytest.mark.parametrize(
+    "panel", [p for _, p in panels()], ids=[n for n, _ in panels()]
+)
+each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
 
 def test_series_are_seen_through_functions_labels_strings_and_ranges() -> None:
@@ -99,25 +71,51 @@ def test_series_are_seen_through_functions_labels_strings_and_ranges() -> None:
 
     assert series_names(expression) == {"a_bucket", "j:k:sum", "l"}
     assert labels_named(expression) == {"le", "job", "b", "d"}
+    assert selectors(expression) == {'a_bucket{b=~"$c",d="e(f)"}', "j:k:sum", "l"}
 
 
-@each_query
+def test_the_files_are_what_the_code_makes() -> None:
+    found = {path.name: path.read_text() for path in FILES}
+
+    assert found == {name: text_of(made) for name, made in MADE.items()}, (
+        "run  python -m scripts.dashboards"
+    )
+
+
+@each_judged
 def test_a_query_names_series_that_a_worker_exposes(query: Query) -> None:
     names = series_names(query.expression)
 
     assert names
-    assert names <= set(exposed())
+    assert names <= set(EXPOSED) | SCRAPED
 
 
-@each_query
+@each_judged
 def test_a_query_and_its_legend_name_labels_that_the_series_have(query: Query) -> None:
-    series = exposed()
-    known = SCRAPED.union(*(series[name] for name in series_names(query.expression)))
+    named = (EXPOSED.get(name, set()) for name in series_names(query.expression))
+    known = SCRAPED_LABELS.union(*named)
     shown = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
 
     assert labels_named(query.expression) | shown <= known
     if "by (" in query.expression:
         assert shown <= labels_named(query.expression)
+
+
+@each_query
+def test_a_query_asks_for_the_chosen_workers_only(query: Query) -> None:
+    if query.place.endswith("$job"):
+        return  # it is what is chosen from
+    for selector in selectors(query.expression):
+        if not selector.startswith("ALERTS"):
+            assert 'job=~"$job"' in selector
+
+
+def test_every_metric_of_a_worker_is_on_a_dashboard() -> None:
+    on_dashboards = set().union(*(series_names(query.expression) for query in panel_queries()))
+    base = re.compile(r"_(bucket|count|sum|created)$")
+    wanted = {base.sub("", name) for name in EXPOSED if not name.endswith("_created")}
+
+    assert wanted == {base.sub("", name) for name in on_dashboards - SCRAPED}
 
 
 @each_panel
@@ -138,8 +136,9 @@ def test_the_legends_of_a_panel_tell_its_lines_apart(panel: dict) -> None:
     assert len(set(legends)) == len(set(letters)) == len(legends)
 
 
-def test_panels_have_their_own_ids_and_places() -> None:
-    every = DASHBOARD["panels"]
+@each_dashboard
+def test_panels_have_their_own_ids_and_places(dashboard: dict) -> None:
+    every = dashboard["panels"]
 
     assert len({panel["id"] for panel in every}) == len(every)
     for one, other in itertools.combinations([panel["gridPos"] for panel in every], 2):
@@ -149,23 +148,48 @@ def test_panels_have_their_own_ids_and_places() -> None:
     assert all(p["gridPos"]["x"] + p["gridPos"]["w"] <= 24 for p in every)
 
 
-def test_the_dashboard_keeps_its_address_and_follows_the_worker() -> None:
-    variables = {item["name"]: item for item in DASHBOARD["templating"]["list"]}
-    (source,) = yaml.safe_load((DEPLOY / "grafana/datasource.yml").read_text())["datasources"]
+@each_dashboard
+def test_a_dashboard_begins_with_numbers_that_fill_a_line(dashboard: dict) -> None:
+    heading, *rest = dashboard["panels"]
+    first = [panel for panel in rest if panel["gridPos"]["y"] == 1]
 
-    assert DASHBOARD["uid"] == "slotcast"
-    assert DASHBOARD["schemaVersion"] == 42
-    assert DASHBOARD["refresh"] == source["jsonData"]["timeInterval"]
+    assert (heading["type"], heading["title"]) == ("row", "Now")
+    assert {panel["type"] for panel in first} <= {"stat", "text"}
+    assert sum(panel["gridPos"]["w"] for panel in first) == 24
+
+
+@each_dashboard
+def test_a_dashboard_follows_the_worker_and_links_to_the_others(dashboard: dict) -> None:
+    variables = {item["name"]: item for item in dashboard["templating"]["list"]}
+    (source,) = yaml.safe_load((DEPLOY / "grafana/datasource.yml").read_text())["datasources"]
+    (link,) = dashboard["links"]
+
+    assert dashboard["schemaVersion"] == 42
+    assert dashboard["refresh"] == source["jsonData"]["timeInterval"]
     assert variables["datasource"]["query"] == source["type"] == "prometheus"
-    assert variables["instance"]["allValue"] == ".*"
+    assert variables["job"]["allValue"] == variables["instance"]["allValue"] == ".*"
+    assert link["tags"] == dashboard["tags"]
+    assert link["includeVars"]
+    assert link["keepTime"]
+
+
+def test_dashboards_keep_their_addresses() -> None:
+    found = {name: dashboard["uid"] for name, dashboard in DASHBOARDS.items()}
+
+    assert found == {
+        "service": "slotcast",
+        "forecasts": "slotcast-forecasts",
+        "instruments": "slotcast-instruments",
+    }
 
 
 def test_promtool_accepts_every_query(tmp_path: Path) -> None:
+    windows = re.compile(r"\$__rate_interval|\$window")
     rules = [
-        {"record": f"query:{number}", "expr": query.expression.replace("$__rate_interval", "1m")}
-        for number, query in enumerate(queries())
+        {"record": f"query:{number}", "expr": windows.sub("1m", query.expression)}
+        for number, query in enumerate(QUERIES)
     ]
     written = tmp_path / "queries.yml"
-    written.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    written.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
 
     accepted_by("promtool", "check", "rules", str(written))

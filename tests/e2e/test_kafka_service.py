@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import DEPLOY
 from tests.e2e.running import (
     PRICE,
     STAMP_MS,
@@ -143,22 +142,6 @@ def test_resets_by_rest_and_by_tombstone(serving: Callable[..., Serving]) -> Non
     status, body = worker.post("/reset", {"all": True})
     assert status == 200
     assert {receipt["committed"] for receipt in body["receipts"]} == {True}
-
-
-def test_every_metric_of_the_dashboard_is_in_a_running_service(
-    serving: Callable[..., Serving],
-) -> None:
-    worker = serving()
-    worker.topics.feed(0, market_ticks(500, 1)[0])
-    worker.wait_committed([500])
-    text = worker.text("/metrics")
-    dashboards = "".join(p.read_text() for p in DEPLOY.rglob("*.json"))
-    named = set(re.findall(r"slotcast_[a-z_]+", dashboards))
-
-    missing = {name for name in named if not re.search(rf"^{name}\b", text, re.MULTILINE)}
-
-    assert named
-    assert not missing
 
 
 def test_readiness_says_why_not(serving: Callable[..., Serving]) -> None:

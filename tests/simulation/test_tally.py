@@ -142,7 +142,7 @@ def test_a_recovery_that_begins_again_is_one_and_counts_from_its_first_cause() -
     worker = World([tick(i) for i in range(5)]).run(fuse=Lost(), store_fuse=lambda c, *a: c(*a))
 
     assert value(worker, "recoveries_total", cause="CommitFailed") == 3
-    assert value(worker, "recovery_seconds_count", cause="CommitFailed") is None
+    assert value(worker, "recovery_seconds_count", cause="CommitFailed") == 0
     assert value(worker, "recovery_seconds_count", cause="gained") == 1
 
 
