@@ -11,6 +11,7 @@ from slotcast.views import (
     InstrumentView,
     Measure,
     Page,
+    PartitionView,
     Readiness,
     ResetReceipt,
     SlotMap,
@@ -53,6 +54,7 @@ class FakeReadings:
         self.resets: list[Sequence[str] | None] = []
         self.worker = "worker-0"
         self.partitions = frozenset({0})
+        self.partition_views: Sequence[PartitionView] = ()
         self._random = Random(7)
         self._targets = targets
         self._views: dict[str, InstrumentView] = {}
@@ -82,9 +84,12 @@ class FakeReadings:
         point = new * (1 + self._random.gauss(0, 0.001))
         source = "model" if self._random.random() < 0.7 else "persistence"
         skill = self._random.gauss(0.02, 0.03) if before else None
+        expected = [one * 1.001 for one in recent]
+        lower, upper = [one - half for one in expected], [one + half for one in expected]
         return TargetView(
-            name, new, point, point - half, point + half, new, source, skill, 0.9, recent
-        )
+            name, new, point, point - half, point + half, new, source, skill, 0.9, recent,
+            last, expected, lower, upper,
+        )  # fmt: skip
 
     def live(self) -> frozenset[int]:
         return self.partitions
@@ -96,8 +101,9 @@ class FakeReadings:
         ticks = sum(view.ticks for view in self._views.values())
         known = len(self._views)
         return Summary(
-            self.worker, ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e"
-        )
+            self.worker, ticks, ticks, 3, 1, 1024, known, known, 12, 0.021, 0.897, "1f0c9a7e",
+            self.partition_views,
+        )  # fmt: skip
 
     def instruments(self, window: Window = FIRST) -> Page:
         wanted = window.search.casefold()

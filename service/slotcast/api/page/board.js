@@ -1,63 +1,84 @@
-// The live page: one event stream into the summary above and the table of instruments below.
+// The live page: one event stream into the tiles, the table, the detail, the slots and the partitions.
 
-import { count, share, skill } from "./figures.js";
+import { Detail } from "./detail.js";
+import { at, made, show } from "./elements.js";
+import { count, plural, share, skill } from "./figures.js";
+import { Partitions } from "./partitions.js";
+import { Resets } from "./resets.js";
+import { SlotMap } from "./slots.js";
+import { Stream } from "./stream.js";
 import { InstrumentTable } from "./table.js";
 
-const SILENCE_MS = 12000; // the service sends something at least every 5 s
-const RETRY_MS = 2000;
 const RATE_MS = 5000;
-const RESYNC_MS = 30000;
+const TYPING_MS = 200;
+const wide = matchMedia("(min-width: 1000px)");
 
-const at = (id) => document.getElementById(id);
-const table = new InstrumentTable(at("board"));
+const resets = new Resets();
 const seen = []; // [time, ticks], the last few seconds
-let source = null;
-let partitions = [];
-let filled = false;
-let heardAt = Date.now();
-let syncedAt = 0;
+let page = 0;
+let total = 0;
+let others = []; // other workers
+let typing = 0;
+let opener = null; // what had the focus before the detail was opened
 
-function connect() {
-  source?.close();
-  source = new EventSource("events?limit=1000");
-  source.onopen = () => {
-    filled = false;
-    seen.length = 0;
-    table.renew();
-  };
-  source.onmessage = (message) => take(JSON.parse(message.data));
-  source.onerror = () => {
-    lose();
-    // The browser tries again by itself, except after an answer that is no stream.
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
-  };
+const stream = new Stream(take, lose);
+const table = new InstrumentTable(at("board"), () => turnTo(0), open);
+const detail = new Detail(close);
+const slots = new SlotMap(open);
+const partitions = new Partitions((number) => resets.partition(number), (entries) => {
+  others = entries;
+  offerElsewhere();
+});
+
+function follow() {
+  table.expect();
+  stream.watch({
+    search: at("search").value.trim(),
+    sort: table.sort,
+    descending: table.descending,
+    offset: page * pageSize(),
+    limit: pageSize(),
+    slots: at("measure").value,
+    instrument: detail.name ?? undefined,
+  });
 }
 
-function take({ summary, readiness, instruments }) {
-  heardAt = Date.now();
+function pageSize() {
+  return Number(at("size").value);
+}
+
+function turnTo(wanted) {
+  page = Math.max(0, wanted);
+  follow();
+}
+
+// Events
+
+function take(event) {
   mark("link", "live", "Live");
   at("lost").hidden = true;
   document.body.classList.remove("old");
-  showReadiness(readiness);
-  showSummary(summary);
-  table.update(instruments);
-  if (!filled) {
-    filled = true;
-    syncedAt = heardAt;
-    table.forgetOld();
+  showReadiness(event.readiness);
+  showSummary(event.summary);
+  total = event.total;
+  if (page && page * pageSize() >= total) {
+    turnTo(Math.ceil(total / pageSize()) - 1);
+    return;
   }
-  // Instruments can leave with their partition; only a fresh stream tells which.
-  const gone = filled && summary.instruments < table.size;
-  if (gone && heardAt - syncedAt > RESYNC_MS) connect();
+  table.update(event.order, event.instruments);
+  showRange();
+  detail.take(event.instrument, others.length > 0);
+  slots.show(event.slot_map);
+  partitions.show(event.summary.partitions);
+  if (detail.name === null && wide.matches && opener === null && table.first) openFirst();
 }
 
-function lose() {
+function lose(heardAt) {
   if (document.body.classList.contains("old")) return;
   document.body.classList.add("old");
   mark("link", "lost", "Disconnected");
   const since = new Date(heardAt).toLocaleTimeString("en-GB");
-  at("lost").textContent =
-    `Disconnected. What you see is from ${since}; trying to reach the service again.`;
+  show("lost", `Disconnected. What you see is from ${since}; trying to reach the service again.`);
   at("lost").hidden = false;
 }
 
@@ -69,39 +90,31 @@ function mark(id, is, text) {
   chip.hidden = false;
 }
 
-function plural(number, noun, rest = "") {
-  return `${count(number)} ${noun}${number === 1 ? "" : "s"} ${rest}`.trim();
-}
-
-function show(id, text) {
-  if (at(id).textContent !== text) at(id).textContent = text;
-}
-
 function showReadiness({ ready, reasons }) {
   mark("ready", ready ? "ready" : "unready", ready ? "Ready" : "Not ready");
   at("unready").hidden = ready;
   const said = reasons.join("\n");
   if (at("reasons").dataset.said === said) return;
   at("reasons").dataset.said = said;
-  at("reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
+  at("reasons").replaceChildren(...reasons.map((reason) => made("li", { textContent: reason })));
 }
 
 function showSummary(summary) {
+  show("worker", summary.worker);
   show("ticks", count(summary.ticks));
   show("rate", rate(summary.ticks));
   show("forecasts", count(summary.forecasts));
   show("rejects", count(summary.rejects));
-  show("repeats", plural(summary.repeats, "repeat", "dropped"));
+  show("repeats", `${plural(summary.repeats, "repeat")} dropped`);
   show("lag", count(summary.lag_ticks));
   show("skill", skill(summary.skill));
   show("coverage", share(summary.coverage));
-  show("slots", `${count(summary.slots_used)} / ${count(summary.slots)}`);
-  at("gauge").style.width = `${(100 * summary.slots_used) / summary.slots}%`;
+  show("slots-used", count(summary.slots_used));
+  show("slots-all", `of ${count(summary.slots)}`);
+  at("gauge").style.width = `${Math.min(100, (100 * summary.slots_used) / summary.slots)}%`;
   show("bundle", summary.bundle.slice(0, 12));
   at("bundle").title = summary.bundle;
   show("known", plural(summary.instruments, "instrument"));
-  partitions = summary.partitions;
-  showPartitions();
 }
 
 function rate(ticks) {
@@ -112,55 +125,84 @@ function rate(ticks) {
   return now - since < 900 ? "\u00a0" : `${count((1000 * (ticks - before)) / (now - since))} per second`;
 }
 
-function showPartitions() {
-  at("partitions").hidden = partitions.length === 0;
-  if (!at("partitions").open) return;
-  const lines = partitions.map((partition) => {
-    const line = document.createElement("tr");
-    const { committed, end, watermark, instruments } = partition;
-    const head = line.appendChild(element("th", String(partition.partition)));
-    head.scope = "row";
-    line.append(element("td", partition.phase));
-    line.append(...[committed, end, watermark, instruments].map((n) => element("td", count(n))));
-    line.append(element("td", share(partition.replay_done)));
-    return line;
-  });
-  at("partitions").querySelector("tbody").replaceChildren(...lines);
-}
-
-function element(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
-}
-
-table.onDraw = ({ from, to, total, known, moving }) => {
-  show("range", total ? `${count(from)}–${count(to)} of ${count(total)}` : "");
-  at("back").disabled = from <= 1;
+function showRange() {
+  const from = page * pageSize();
+  const to = Math.min(from + pageSize(), total);
+  show("range", total ? `${count(from + 1)}–${count(to)} of ${count(total)}` : "");
+  at("back").disabled = page === 0;
   at("on").disabled = to >= total;
-  at("sorted").hidden = !moving;
+  at("moving").hidden = !table.moving;
   at("empty").hidden = total > 0;
-  show("empty", known ? `No instrument matches “${at("search").value}”.` : "Waiting for the first ticks…");
-};
+  offerElsewhere();
+}
 
-at("partitions").addEventListener("toggle", showPartitions);
-at("search").addEventListener("input", (event) => table.search(event.target.value));
-at("size").addEventListener("change", (event) => table.resize(Number(event.target.value)));
-at("back").addEventListener("click", () => table.turn(-1));
-at("on").addEventListener("click", () => table.turn(1));
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input, select");
-  if (event.key === "/" && !typing) {
-    event.preventDefault();
-    at("search").focus();
+/** What this worker does not have, another one may: reading finds it by its whole name. */
+function offerElsewhere() {
+  const wanted = at("search").value.trim();
+  show("empty-said", wanted ? `No instrument of this worker matches “${wanted}”.` : "Waiting for the first ticks…");
+  at("elsewhere").hidden = !wanted || !others.length;
+  show("elsewhere", `Look for “${wanted}” at ${plural(others.length, "other worker")}`);
+}
+
+// The detail
+
+function open(name, focus = true) {
+  if (focus) opener = document.activeElement;
+  detail.open(name);
+  table.mark(name);
+  history.replaceState(null, "", `#/${encodeURIComponent(name)}`);
+  if (focus && !wide.matches) {
+    cover(true);
+    at("detail-name").focus();
   }
+  follow();
+}
+
+function openFirst() {
+  open(table.first, false);
+}
+
+function close() {
+  detail.close();
+  table.mark("");
+  cover(false);
+  history.replaceState(null, "", location.pathname);
+  (opener?.isConnected ? opener : at("search")).focus();
+  opener ??= at("search"); // closed by hand: do not open the first again
+  follow();
+}
+
+/** On a narrow page the detail is a sheet: what lies below cannot be reached meanwhile. */
+function cover(covered) {
+  document.body.classList.toggle("sheet", covered);
+  for (const part of document.querySelectorAll(".masthead, .tiles, .list, #slots, #partitions")) part.inert = covered;
+}
+
+function openNamed() {
+  const name = location.hash.startsWith("#/") ? decodeURIComponent(location.hash.slice(2)) : "";
+  if (name) open(name, false);
+  else follow();
+}
+
+// Controls
+
+at("search").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => turnTo(0), TYPING_MS);
+});
+at("elsewhere").addEventListener("click", () => open(at("search").value.trim()));
+at("size").addEventListener("change", () => turnTo(0));
+at("back").addEventListener("click", () => turnTo(page - 1));
+at("on").addEventListener("click", () => turnTo(page + 1));
+at("measure").addEventListener("change", follow);
+at("reset").addEventListener("click", () => resets.instrument(detail.name));
+at("reset-all").addEventListener("click", () => resets.all());
+addEventListener("hashchange", openNamed);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.body.classList.contains("sheet")) close();
+  if (event.key !== "/" || event.target.matches("input, select")) return;
+  event.preventDefault();
+  at("search").focus();
 });
 
-// A connection can be open and dead: a stopped process says nothing and closes nothing.
-setInterval(() => {
-  if (Date.now() - heardAt < SILENCE_MS) return;
-  lose();
-  if (source.readyState === EventSource.OPEN) connect();
-}, 2000);
-
-connect();
+openNamed();

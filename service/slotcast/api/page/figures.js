@@ -38,14 +38,14 @@ export function number(value, decimals) {
 }
 
 /**
- * Decimals for a target: the interval's width shows two digits, else the value shows six.
+ * Decimals for a target: the interval's width shows three digits, else the value shows six.
  * `before` is kept unless it is off by two or more, so that columns do not flicker.
  */
 export function decimalsFor(target, before) {
   const width = target.upper - target.lower;
   const size = Math.abs(target.value);
   let wanted = 2;
-  if (width > 0) wanted = 1 - Math.floor(Math.log10(width));
+  if (width > 0) wanted = 2 - Math.floor(Math.log10(width));
   else if (size > 0) wanted = 5 - Math.floor(Math.log10(size));
   wanted = Math.min(9, Math.max(0, wanted));
   return before === undefined || Math.abs(before - wanted) >= 2 ? wanted : before;
@@ -87,3 +87,31 @@ export function spark({ recent, forecast, lower, upper }) {
 }
 
 export const BAND = { x: FORECAST_X - 4, width: 8 };
+
+/** Both ends of an interval. */
+export function interval(lower, upper, decimals) {
+  if (!Number.isFinite(lower) || !Number.isFinite(upper)) return MISSING;
+  return `${number(lower, decimals)} – ${number(upper, decimals)}`;
+}
+
+/** A duration in the unit that a person would say. */
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return MISSING;
+  if (seconds < 10) return `${decimal(1).format(seconds)} s`;
+  if (seconds < 120) return `${decimal(0).format(seconds)} s`;
+  if (seconds < 7200) return `${decimal(0).format(seconds / 60)} min`;
+  return `${decimal(0).format(seconds / 3600)} h`;
+}
+
+/** A count with its noun. */
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** A tick's time as a person reads it: by its size a number is seconds, milli-, micro- or nanoseconds. */
+export function time(ts) {
+  if (typeof ts !== "number") return String(ts ?? MISSING);
+  const unit = [1e-3, 1, 1e3, 1e6].find((one) => Math.abs(ts) / one < 1e14);
+  const date = new Date(ts / unit);
+  return Math.abs(ts) < 1e8 || Number.isNaN(date.getTime()) ? String(ts) : date.toISOString().replace("T", " ").slice(0, 23);
+}

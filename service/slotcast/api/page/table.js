@@ -1,231 +1,157 @@
-// The table of instruments: one row per target, a page at a time. Row elements are reused, and a
-// cell is written only when its text changes, so hundreds of instruments twice a second stay cheap.
+// The table of instruments: a line per target of the part of the list that the service sends. Lines
+// are reused, and a cell is written only when its text changes.
 
+import { drawn, made, setAttributes, setText } from "./elements.js";
 import * as figures from "./figures.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const RENEW_MS = 5000; // a moving column is not sorted more often than this
-const FIXED = new Set(["name", "target"]);
+const RENEW_MS = 5000; // a moving column is not put in order more often than this
 const still = matchMedia("(prefers-reduced-motion: reduce)");
-const names = new Intl.Collator("en", { numeric: true });
 
-const keys = {
-  name: (row) => row.name,
-  target: (row) => row.target.name,
-  value: (row) => row.target.value,
-  forecast: (row) => row.target.forecast,
-  width: (row) => (row.target.upper === null ? null : row.target.upper - row.target.lower),
-  source: (row) => row.target.source,
-  skill: (row) => row.target.skill,
-  coverage: (row) => row.target.coverage,
-  ticks: (row) => row.instrument.ticks,
-  slot: (row) => row.instrument.slot,
-};
+const keyOf = (partition, name) => `${partition}/${name}`;
 
 export class InstrumentTable {
-  #rows = new Map(); // key -> row
-  #order = []; // rows that match, sorted
-  #lines = []; // elements of the page
-  #sort = { by: "name", down: false };
-  #search = "";
-  #page = 0;
-  #size = 50;
-  #generation = 0;
+  #views = new Map(); // key -> the newest view, and how it is written
+  #order = []; // keys in the order shown
+  #lines = [];
   #orderedAt = 0;
-  #stale = true;
-  #drawing = 0;
+  #opened = "";
 
-  constructor(table) {
+  /** `onSort` gets what to sort by, and whether the largest comes first; `onOpen` a name. */
+  constructor(table, onSort, onOpen) {
     this.table = table;
     this.body = table.tBodies[0];
-    this.onDraw = () => {};
+    this.onSort = onSort;
+    this.onOpen = onOpen;
+    this.sort = "name";
+    this.descending = false;
     for (const head of table.querySelectorAll("th[data-sort]")) this.#makeSortable(head);
     this.#markSorted();
-  }
-
-  /** Instruments known so far. */
-  get size() {
-    return new Set([...this.#rows.values()].map((row) => row.instrument)).size;
-  }
-
-  /** What the pager shows. */
-  get view() {
-    const from = this.#page * this.#size;
-    return {
-      from: Math.min(from + 1, this.#order.length),
-      to: Math.min(from + this.#size, this.#order.length),
-      total: this.#order.length,
-      known: this.#rows.size,
-      moving: !FIXED.has(this.#sort.by),
-    };
-  }
-
-  /** Take new views of some instruments. */
-  update(instruments) {
-    for (const instrument of instruments) {
-      instrument.targets.forEach((target, at) => this.#put(instrument, target, at));
-      if (instrument.targets.length > 1) this.table.classList.remove("one-target");
-    }
-    this.draw();
-  }
-
-  /** From now on rows are of a new connection; `forgetOld` drops those that it did not bring. */
-  renew() {
-    this.#generation += 1;
-  }
-
-  forgetOld() {
-    for (const [key, row] of this.#rows) {
-      if (row.generation !== this.#generation) this.#rows.delete(key);
-    }
-    this.#stale = true;
-    this.draw();
-  }
-
-  search(text) {
-    this.#search = text.trim().toLowerCase();
-    this.#turnTo(0);
-  }
-
-  resize(size) {
-    this.#size = size;
-    this.#turnTo(0);
-  }
-
-  turn(pages) {
-    this.#turnTo(this.#page + pages);
-  }
-
-  draw() {
-    this.#drawing ||= requestAnimationFrame(() => {
-      this.#drawing = 0;
-      this.#arrange();
-      const from = this.#page * this.#size;
-      const shown = this.#order.slice(from, from + this.#size);
-      while (this.#lines.length < shown.length) this.#lines.push(new Line());
-      this.#lines.forEach((line, at) => line.show(shown[at]));
-      if (this.body.childElementCount !== shown.length) {
-        this.body.replaceChildren(...this.#lines.slice(0, shown.length).map((line) => line.element));
-      }
-      this.onDraw(this.view);
+    this.body.addEventListener("click", (event) => {
+      const line = event.target.closest("tr");
+      if (line) this.onOpen(line.dataset.name);
     });
   }
 
-  #put(instrument, target, at) {
-    const key = `${instrument.partition}/${instrument.instrument}\n${target.name}`;
-    const row = this.#rows.get(key) ?? { key, at, name: instrument.instrument, version: 0 };
-    if (!row.version) {
-      this.#rows.set(key, row);
-      this.#stale = true;
+  /** Whether the order may change with every tick. */
+  get moving() {
+    return this.sort !== "name";
+  }
+
+  /** Name of the first line, if there is one. */
+  get first() {
+    return this.#order.length ? this.#views.get(this.#order[0]).view.instrument : null;
+  }
+
+  /** From now on other lines are wanted: the next event's order counts at once. */
+  expect() {
+    this.#orderedAt = 0;
+  }
+
+  /** Take an event's order and the views in it that are new. */
+  update(order, instruments) {
+    for (const view of instruments) this.#put(view);
+    const now = performance.now();
+    if (!this.moving || now - this.#orderedAt >= RENEW_MS) {
+      this.#order = order.map(([partition, name]) => keyOf(partition, name));
+      this.#orderedAt = now;
+      const wanted = new Set(this.#order);
+      for (const key of this.#views.keys()) if (!wanted.has(key)) this.#views.delete(key);
     }
-    row.moved = row.version ? Math.sign(target.value - row.target.value) : 0;
-    Object.assign(row, { instrument, target, generation: this.#generation });
-    row.decimals = figures.decimalsFor(target, row.decimals);
-    row.version += 1;
+    this.#draw();
   }
 
-  #turnTo(page) {
-    this.#page = page;
-    this.#stale = true;
-    this.draw();
+  /** Mark the lines of the instrument that is shown in detail. */
+  mark(name) {
+    this.#opened = name;
+    this.#draw();
   }
 
-  #arrange() {
-    const moving = !FIXED.has(this.#sort.by);
-    const inUse = this.body.matches(":hover, :focus-within");
-    const due = performance.now() - this.#orderedAt > RENEW_MS;
-    if (!this.#stale && !(moving && due && !inUse)) return;
-    this.#order = [...this.#rows.values()].filter((row) => this.#matches(row)).sort(this.#compare());
-    const last = Math.max(0, Math.ceil(this.#order.length / this.#size) - 1);
-    this.#page = Math.min(Math.max(0, this.#page), last);
-    this.#orderedAt = performance.now();
-    this.#stale = false;
+  #put(view) {
+    const key = keyOf(view.partition, view.instrument);
+    const before = this.#views.get(key);
+    const decimals = view.targets.map((target, n) => figures.decimalsFor(target, before?.decimals[n]));
+    this.#views.set(key, { view, decimals, version: (before?.version ?? 0) + 1 });
+    if (view.targets.length > 1) this.table.classList.remove("one-target");
   }
 
-  #matches(row) {
-    return row.name.toLowerCase().includes(this.#search);
-  }
-
-  #compare() {
-    const key = keys[this.#sort.by];
-    const sign = this.#sort.down ? -1 : 1;
-    const byName = (a, b) => names.compare(a.name, b.name) || a.at - b.at;
-    return (a, b) => {
-      const [x, y] = [key(a), key(b)];
-      if (x === null || y === null) return (x === null) - (y === null) || byName(a, b);
-      const order = typeof x === "number" ? x - y : names.compare(x, y);
-      return sign * order || byName(a, b);
-    };
+  #draw() {
+    const rows = this.#order.flatMap((key) => {
+      const { view, decimals, version } = this.#views.get(key);
+      return view.targets.map((target, n) => ({ key, view, target, n, decimals: decimals[n], version }));
+    });
+    while (this.#lines.length < rows.length) this.#lines.push(new Line());
+    rows.forEach((row, n) => this.#lines[n].show(row, row.view.instrument === this.#opened));
+    if (this.body.childElementCount !== rows.length) {
+      this.body.replaceChildren(...this.#lines.slice(0, rows.length).map((line) => line.element));
+    }
   }
 
   #makeSortable(head) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = head.textContent;
+    const button = made("button", { type: "button", textContent: head.textContent });
     button.addEventListener("click", () => {
       const by = head.dataset.sort;
-      this.#sort = { by, down: this.#sort.by === by ? !this.#sort.down : !FIXED.has(by) };
+      this.descending = this.sort === by ? !this.descending : by !== "name";
+      this.sort = by;
       this.#markSorted();
-      this.#turnTo(0);
+      this.onSort();
     });
     head.replaceChildren(button);
   }
 
   #markSorted() {
     for (const head of this.table.querySelectorAll("th[data-sort]")) {
-      const direction = this.#sort.down ? "descending" : "ascending";
-      if (head.dataset.sort === this.#sort.by) head.setAttribute("aria-sort", direction);
-      else head.removeAttribute("aria-sort");
+      if (head.dataset.sort === this.sort) {
+        head.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
+      } else head.removeAttribute("aria-sort");
     }
   }
 }
 
-/** One row's elements; `show` fills them with a row. */
+/** One line's elements; `show` fills them. */
 class Line {
   #shown = "";
 
   constructor() {
-    this.element = document.createElement("tr");
-    this.name = this.#cell("th", "left");
-    this.name.scope = "row";
-    this.link = this.name.appendChild(document.createElement("a"));
-    this.target = this.#cell("td", "left");
+    this.element = made("tr");
+    const head = this.element.appendChild(made("th", { scope: "row", className: "left" }));
+    this.name = head.appendChild(made("button", { type: "button", className: "name" }));
+    this.target = this.#cell("left target");
     this.#addTrend();
-    this.value = this.#cell("td").appendChild(document.createElement("span"));
-    this.value.className = "last";
-    for (const name of ["forecast", "interval"]) this[name] = this.#cell("td");
-    this.source = this.#cell("td", "left").appendChild(document.createElement("span"));
-    for (const name of ["skill", "coverage", "ticks", "slot"]) this[name] = this.#cell("td");
+    this.value = this.#cell("").appendChild(made("span", { className: "last" }));
+    const forecast = this.#cell("");
+    this.forecast = forecast.appendChild(made("span"));
+    this.source = forecast.appendChild(made("span", { className: "unseen" }));
+    for (const name of ["interval", "skill", "coverage", "ticks"]) this[name] = this.#cell("");
   }
 
-  show(row) {
-    if (!row) return;
-    const shown = `${row.key}\n${row.version}`;
-    if (shown === this.#shown) return;
+  show(row, opened) {
+    this.element.classList.toggle("opened", opened);
+    if (opened) this.name.setAttribute("aria-current", "true");
+    else this.name.removeAttribute("aria-current");
     const same = this.#shown.startsWith(`${row.key}\n`);
+    const shown = `${row.key}\n${row.n}\n${row.version}`;
+    if (shown === this.#shown) return;
     this.#shown = shown;
-    this.#write(row);
-    if (same && row.moved && !still.matches) this.#flash(row.moved > 0 ? "up" : "down");
+    const moved = this.#write(row);
+    if (same && moved && !still.matches) this.#flash();
   }
 
-  #write({ name, instrument, target, decimals }) {
-    if (setText(this.link, name)) {
-      this.link.href = `instruments/${encodeURIComponent(name)}`;
-      this.link.title = name;
-    }
+  #write({ view, target, n, decimals }) {
+    this.element.dataset.name = view.instrument;
+    if (setText(this.name, view.instrument)) this.name.title = view.instrument;
+    this.name.tabIndex = n ? -1 : 0; // one stop per instrument
     setText(this.target, target.name);
-    setText(this.value, figures.number(target.value, decimals));
+    const moved = setText(this.value, figures.number(target.value, decimals));
     setText(this.forecast, figures.number(target.forecast, decimals));
-    const ends = [target.lower, target.upper].map((end) => figures.number(end, decimals));
-    setText(this.interval, target.lower === null ? "–" : ends.join(" – "));
-    if (setText(this.source, target.source)) this.source.className = `badge ${target.source}`;
+    this.forecast.className = `by-${target.source}`;
+    setText(this.source, ` by ${target.source}`);
+    setText(this.interval, figures.interval(target.lower, target.upper, decimals));
     setText(this.skill, figures.skill(target.skill));
-    this.skill.classList.toggle("good", target.skill > 0.0005);
-    this.skill.classList.toggle("poor", target.skill < -0.0005);
+    this.skill.classList.toggle("gain", target.skill > 0.0005);
     setText(this.coverage, figures.share(target.coverage));
-    setText(this.ticks, figures.count(instrument.ticks));
-    setText(this.slot, instrument.slot === null ? "paged" : String(instrument.slot));
+    setText(this.ticks, figures.count(view.ticks));
     this.#drawTrend(figures.spark(target));
+    return moved;
   }
 
   #drawTrend({ line, ahead, dot, band }) {
@@ -235,42 +161,25 @@ class Line {
     setAttributes(this.band, band ?? { y: 0, height: 0 });
   }
 
-  #flash(direction) {
-    const from = { backgroundColor: `var(--${direction}-flash)` };
+  #flash() {
     // A few steps instead of a smooth fade: every frame of a fade repaints the table.
-    const fade = { duration: 800, easing: "steps(3)" };
-    this.value.animate([from, { backgroundColor: "transparent" }], fade);
+    const fade = { duration: 700, easing: "steps(3)" };
+    this.value.animate([{ backgroundColor: "var(--accent-tint)" }, { backgroundColor: "transparent" }], fade);
   }
 
-  #cell(tag, className = "") {
-    const cell = this.element.appendChild(document.createElement(tag));
-    cell.className = className;
-    return cell;
+  #cell(className) {
+    return this.element.appendChild(made("td", { className }));
   }
 
   #addTrend() {
     const { WIDTH, HEIGHT, BAND } = figures;
-    const svg = this.#cell("td", "left").appendChild(document.createElementNS(SVG, "svg"));
+    this.band = drawn("rect", { class: "band", rx: 2, ...BAND });
+    this.ahead = drawn("path", { class: "ahead" });
+    this.line = drawn("path", { class: "line" });
+    this.dot = drawn("circle", { class: "dot", r: 2.2 });
     const viewBox = `0 0 ${WIDTH} ${HEIGHT}`;
-    setAttributes(svg, { viewBox, width: WIDTH, height: HEIGHT, "aria-hidden": "true" });
-    for (const [name, tag, attributes] of [
-      ["band", "rect", { ...BAND, rx: 2 }],
-      ["ahead", "path", {}],
-      ["line", "path", {}],
-      ["dot", "circle", { r: 2.2 }],
-    ]) {
-      this[name] = svg.appendChild(document.createElementNS(SVG, tag));
-      setAttributes(this[name], { class: name, ...attributes });
-    }
+    const svg = drawn("svg", { viewBox, width: WIDTH, height: HEIGHT, "aria-hidden": "true" },
+      this.band, this.ahead, this.line, this.dot);
+    this.#cell("left").append(svg);
   }
-}
-
-function setText(element, text) {
-  const changed = element.textContent !== text;
-  if (changed) element.textContent = text;
-  return changed;
-}
-
-function setAttributes(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
 }
