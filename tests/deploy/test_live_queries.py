@@ -42,7 +42,7 @@ VARIABLES = {
 
 
 class Load:
-    """Ticks of 40 instruments, stamped as they are sent, and records that are none, until closed."""
+    """Ticks of 40 instruments, stamped as they are sent, and records that are none."""
 
     def __init__(self, worker: Serving) -> None:
         self._worker, self._done = worker, threading.Event()
