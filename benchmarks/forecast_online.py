@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import forecast_networks
 from benchmarks.forecast_sets import HOUR_MS, Ticks, ett, exchange, wth
 from benchmarks.report import goal, show
 from slotcast_models import baselines, scores
 from slotcast_models.backtest import Outcome, prequential
 from slotcast_models.bundle import Bundle
+from slotcast_models.columns import chosen
 from slotcast_models.predictor import Predictor
 
 Floats = NDArray[np.float64]
@@ -62,16 +64,20 @@ PROTOCOLS = {
 }
 
 
-def run(name: str, bundle: Bundle) -> dict[str, Any]:
-    """All facts of one set."""
+def run(name: str, bundle: Bundle, seeds: int = 0) -> dict[str, Any]:
+    """All facts of one set; of so many seeds too what a network trained on its first rows adds."""
     protocol = PROTOCOLS[name]
     ticks = protocol.load()
     scaling, first, end = protocol.rows(len(ticks.value))
-    predictor = Predictor(bundle.bind(ticks.schema))
-    columns = type(ticks.columns())(*(column[:end] for column in ticks.columns()))
+    predictor, rules = Predictor(bundle.bind(ticks.schema)), bundle.manifest.rules
+    columns = chosen(ticks.columns(), slice(0, end))
     outcome = prequential(predictor, columns, 1)
     spread = ticks.value[:scaling].std(axis=0)
     scored = slice(first, end)
+
+    def facts(found: Outcome) -> dict[str, Any]:
+        return errors(found, scored, spread, protocol.block)
+
     return {
         "set": name,
         "rows": [first, end],
@@ -79,9 +85,10 @@ def run(name: str, bundle: Bundle) -> dict[str, Any]:
         "published": protocol.published,
         "goal": protocol.goal,
         "goal_winkler": protocol.goal_winkler,
-        **errors(outcome, scored, spread, protocol.block),
+        **facts(outcome),
         "baselines": others(ticks, outcome, scored, spread, first),
-        "calibration": calibration(ticks, outcome, scored, spread, bundle.manifest.rules.levels),
+        "calibration": calibration(ticks, outcome, scored, spread, rules.levels),
+        "network": forecast_networks.by_mode(columns, ticks.schema, rules, scaling, seeds, facts),
     }
 
 
@@ -214,6 +221,7 @@ def show_tables(results: dict[str, dict[str, Any]]) -> None:
         rows,
         *notes,
     )
+    forecast_networks.show_table(results)
     _show_calibration(results)
 
 

@@ -2,6 +2,7 @@
 
     make bench-forecasts                     all of B1 to B5
     make bench-forecasts ONLY=etth2          one data set
+    make bench-forecasts SEEDS=3             networks of one's own in B1 from three seeds (0: none)
     make bench-forecasts ARGS="--bundle DIR" another bundle than the default one
     make bench-forecasts ARGS="--only m4 --write FILE.csv"   the 48 hours after M4's series
 
@@ -26,10 +27,10 @@ from slotcast_models.bundle import Bundle
 ONLINE = {name.lower(): name for name in forecast_online.PROTOCOLS}
 
 
-def contestants(bundle: Bundle, file: Path | None) -> dict[str, Callable[[], Any]]:
+def contestants(bundle: Bundle, file: Path | None, seeds: int) -> dict[str, Callable[[], Any]]:
     """Name on the command line -> the benchmark."""
     return {
-        **{key: partial(forecast_online.run, name, bundle) for key, name in ONLINE.items()},
+        **{key: partial(forecast_online.run, name, bundle, seeds) for key, name in ONLINE.items()},
         "airline": partial(forecast_classics.airline_table, bundle),
         "m4": partial(forecast_classics.m4_table, bundle, file),
         **{name: partial(forecast_streams.run, name, bundle) for name in STREAMS},
@@ -41,12 +42,17 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="a data set; may be repeated")
     parser.add_argument("--bundle", type=Path, help="bundle directory (default: the default one)")
     parser.add_argument("--write", type=Path, help="file for M4's forecasts")
+    parser.add_argument("--seeds", type=int, default=1, help="networks trained per set of B1")
     options = parser.parse_args()
-    known = contestants(Bundle.load(options.bundle), options.write)
+    known = contestants(Bundle.load(options.bundle), options.write, options.seeds)
     unknown = set(options.only) - set(known)
     if unknown:
         parser.error(f"no set {', '.join(sorted(unknown))}: one of {', '.join(known)}")
     chosen = options.only or list(known)
+    if options.seeds and set(chosen) & set(ONLINE):
+        from slotcast_models.learner import one_thread
+
+        one_thread()
     results = {name: known[name]() for name in chosen}
     forecast_online.show_tables({n: results[n] for n in chosen if n in ONLINE})
     forecast_streams.show_table({n: results[n] for n in chosen if n in STREAMS})
