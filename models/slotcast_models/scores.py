@@ -8,6 +8,7 @@ and Raftery (2007) for pinball, CRPS and the interval score of Winkler (1972).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -83,20 +84,65 @@ def winkler(actual: Floats, lower: Floats, upper: Floats, level: float) -> float
     return float(np.mean(upper - lower + 2.0 / (1.0 - level) * outside))
 
 
-def pinball(actual: Floats, quantile: Floats, share: float) -> float:
-    """Mean pinball loss of a forecast of the quantile below which `share` of values fall."""
+def pinball_losses(actual: Floats, quantile: Floats, share: float) -> Floats:
+    """Pinball loss of each forecast of the quantile below which `share` of values fall."""
     over = actual - quantile
-    return float(np.mean(np.maximum(share * over, (share - 1.0) * over)))
+    return np.maximum(share * over, (share - 1.0) * over)
+
+
+def pinball(actual: Floats, quantile: Floats, share: float) -> float:
+    """Mean pinball loss."""
+    return float(np.mean(pinball_losses(actual, quantile, share)))
 
 
 def crps(actual: Floats, lower: Floats, upper: Floats, levels: Floats) -> float:
-    """Continuous ranked probability score from interval bounds [..., L]: twice the pinball loss,
-    integrated over the shares by the trapezoid rule, with a loss of 0 at shares 0 and 1.
+    """Continuous ranked probability score from interval bounds [..., L]; see `crps_of_losses`."""
+    below, above = (1.0 - levels) / 2.0, (1.0 + levels) / 2.0
+    return crps_of_losses(
+        np.array([pinball(actual, lower[..., i], share) for i, share in enumerate(below)]),
+        np.array([pinball(actual, upper[..., i], share) for i, share in enumerate(above)]),
+        levels,
+    )
+
+
+def crps_of_losses(below: Floats, above: Floats, levels: Floats) -> float:
+    """CRPS from the mean pinball losses [L] of lower and upper bounds: twice the loss, integrated
+    over the shares by the trapezoid rule, with a loss of 0 at shares 0 and 1.
     """
     shares = np.concatenate([(1.0 - levels[::-1]) / 2.0, (1.0 + levels) / 2.0])
-    bounds = np.concatenate([lower[..., ::-1], upper], axis=-1)
-    losses = [pinball(actual, bounds[..., i], share) for i, share in enumerate(shares)]
+    losses = np.concatenate([below[::-1], above])
     return 2.0 * float(np.trapezoid([0.0, *losses, 0.0], [0.0, *shares, 1.0]))
+
+
+def thirds(measure: Floats) -> NDArray[np.int64]:
+    """0, 1 or 2 for each value: the third of all, in rising order, that its middle rank is in.
+
+    Equal values stay together, so thirds need not be equally large; if all are equal they are 1.
+    """
+    _, place, counts = np.unique(measure, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - counts / 2.0) / len(measure)
+    return np.asarray((3.0 * rank).astype(np.int64)[place])
+
+
+def trailing_mean(x: Floats, window: int) -> Floats:
+    """Mean of the last `window` values up to each one, of fewer at the beginning."""
+    total = np.concatenate([[0.0], np.cumsum(x)])
+    last = np.arange(1, len(x) + 1)
+    first = np.maximum(last - window, 0)
+    return np.asarray((total[last] - total[first]) / (last - first))
+
+
+def lag_correlation(series: Iterable[Floats]) -> float:
+    """Correlation of neighbouring values, over all series, each around its own mean.
+
+    NaN where nothing varies.
+    """
+    product = square = 0.0
+    for x in series:
+        centred = x - x.mean()
+        product += float(centred[1:] @ centred[:-1])
+        square += float(centred @ centred)
+    return product / square if square > 0.0 else math.nan
 
 
 class Paired(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast.backtest_run import Backtest, Floats
-from slotcast.backtest_scores import interval_level, unit_of
+from slotcast.backtest_intervals import Floats, interval_level, unit_of
+from slotcast.backtest_run import Backtest
 from slotcast.progress import Advanced, silently
 from slotcast_models import scores
 from slotcast_models.baselines import rows_by_instrument
@@ -49,10 +49,11 @@ def free_runs(found: Backtest, steps: int, advanced: Advanced = silently) -> Run
     rows, memory = predictor.allocate(max(len(names), 2), names)
     seasons = found.bundle.schema.seasons
     before, runs, n = max((seasons[0] if seasons else 1), 1), [], len(columns.slot)
-    verdicts, published, seen = np.zeros(n, np.int8), predictor.allocate_published(n), 0
+    seen = 0
     for cut in _points(found):
-        poll = slice(seen, cut)
-        predictor.advance(memory, chosen(columns, poll), verdicts[poll], chosen(published, poll))
+        poll = chosen(columns, slice(seen, cut))
+        published = predictor.allocate_published(cut - seen)
+        predictor.advance(memory, poll, np.zeros(cut - seen, np.int8), published)
         seen = cut
         for slot in _ready(own, cut, before, steps):
             if memory.counts[slot, TICKS] > 0:
@@ -110,7 +111,7 @@ def _ready(
 def horizon_facts(found: Backtest, runs: Runs) -> dict[str, Any]:
     """Errors by step ahead, ours and others', and the coverage of our intervals."""
     steps = runs.actual.shape[1]
-    unit = unit_of(found, runs.now)[:, None]
+    unit = unit_of(found.bundle.schema, runs.now)[:, None]
     naive = (runs.actual - runs.now[:, None]) / unit
     level = interval_level(found.levels)
     at = found.levels.index(level)

@@ -31,7 +31,7 @@ Grid = tuple[str, list[str], list[list[str]]]
 
 def grids(told: dict[str, Any]) -> list[Grid]:
     """All tables."""
-    found = [pooled_grid(told), coverage_grid(told), series_grid(told)]
+    found = [pooled_grid(told), coverage_grid(told), calibration_grid(told), series_grid(told)]
     return [*found, ahead_grid(told["free_run"])] if "free_run" in told else found
 
 
@@ -65,6 +65,20 @@ def coverage_grid(told: dict[str, Any]) -> Grid:
     ]
     columns = ["forecast", *(f"{100 * float(level):.0f} %" for level in levels)]
     return "Values within the interval, %", columns, rows
+
+
+def calibration_grid(told: dict[str, Any]) -> Grid:
+    """Our coverage by what was going on."""
+    found = told["calibration"]
+    titles = {"volatility": "the ticks before were", "time_step": "the time to the tick was"}
+    rows = [
+        [f"{title} {third}", _percent(share, 1)]
+        for name, title in titles.items()
+        for third, share in found[name].items()
+    ]
+    rows.append(["correlation of a miss with the next", _number(found["correlation_of_misses"])])
+    level = 100 * told["interval_level"]
+    return f"{OWN}, values within its {level:.0f} % interval", ["where", "within %"], rows
 
 
 def series_grid(told: dict[str, Any]) -> Grid:

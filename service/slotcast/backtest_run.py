@@ -7,6 +7,7 @@ a network's warm-up) comes from those. backtest_scores.py makes the numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast.backtest_intervals import Floats, IntervalSums, interval_level
 from slotcast.progress import Advanced, silently
 from slotcast.tick_columns import Recorded
 from slotcast_models import baselines
-from slotcast_models.backtest import Outcome, prequential
+from slotcast_models.backtest import Outcome, joined, polls
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import FREE, TICK
 from slotcast_models.predictor import Predictor
@@ -25,7 +27,6 @@ from slotcast_models.predictor import Predictor
 if TYPE_CHECKING:
     from slotcast_models.online import OnlinePredictor
 
-Floats = NDArray[np.float64]
 Mode = Literal["frozen", "inline", "delayed"]
 
 OWN = "slotcast"
@@ -37,11 +38,12 @@ FEWEST_KNOWN = 20
 
 @dataclass(frozen=True)
 class Forecast:
-    """By tick; NaN where there is none. Only ours have bounds."""
+    """By tick; NaN where there is none. Only ours have an interval: that of `interval_level`."""
 
     point: Floats  # [n, T]
-    lower: Floats | None = None  # [n, T, L]
+    lower: Floats | None = None  # [n, T]
     upper: Floats | None = None
+    sums: IntervalSums | None = None  # of all levels, over the scored ticks
 
     def bounds(self) -> tuple[Floats, Floats]:
         """Lower and upper. Asserts that there are some."""
@@ -57,7 +59,7 @@ class Backtest:
     bundle: Bundle
     recorded: Recorded
     skip: int
-    outcome: Outcome
+    outcome: Outcome  # with the bounds of `interval_level` alone
     scored: NDArray[np.bool_]  # [n] of the outcome's, those after `skip`
     forecasts: dict[str, Forecast]
     absent: dict[str, str] = field(default_factory=dict)  # contestant -> why it is not here
@@ -89,7 +91,7 @@ def backtest(
 ) -> Backtest:
     """Run everything that applies. `bundle` is bound. Raises ValueError if nothing is scored."""
     predictor, slots = Predictor(bundle), len(recorded.names)
-    outcome = _run(predictor, recorded, "forecasting", advanced)
+    outcome, sums = _run(predictor, recorded, skip, "forecasting", advanced)
     scored = outcome.scored & (np.arange(len(outcome.slot)) >= skip)
     if not scored.any():
         raise ValueError(
@@ -97,7 +99,7 @@ def backtest(
             "or look at max_gap_ms and at what was left out"
         )
     forecasts = {
-        OWN: Forecast(outcome.point, outcome.lower, outcome.upper),
+        OWN: _with_interval(outcome, sums),
         "readout alone": Forecast(outcome.readout),
     }
     absent: dict[str, str] = {}
@@ -106,32 +108,47 @@ def backtest(
     else:
         forecasts["network alone"] = Forecast(outcome.network)
     if skip:
-        frozen = _run(predictor, _frozen(recorded, skip), "forecasting, frozen", advanced)
-        forecasts["frozen"] = Forecast(frozen.point, frozen.lower, frozen.upper)
+        ran = _run(predictor, _frozen(recorded, skip), skip, "forecasting, frozen", advanced)
+        forecasts["frozen"] = _with_interval(*ran)
     else:
         absent["frozen"] = "with --skip 0 there is nothing to freeze after"
     if learn is None:
         absent["learning network"] = "not asked for: --learn inline"
     else:
-        learnt = _run(_learner(bundle, recorded, skip, learn), recorded, "learning", advanced)
-        forecasts[f"network {learn}"] = Forecast(learnt.point, learnt.lower, learnt.upper)
+        learner = _learner(bundle, recorded, skip, learn)
+        learnt, sums = _run(learner, recorded, skip, "learning", advanced)
+        forecasts[f"network {learn}"] = _with_interval(learnt, sums)
         forecasts[f"network {learn}, alone"] = Forecast(learnt.network)
     _add_baselines(bundle, outcome, skip, slots, forecasts, absent)
     return Backtest(bundle, recorded, skip, outcome, scored, forecasts, absent)
 
 
 def _run(
-    predictor: Predictor | OnlinePredictor, recorded: Recorded, doing: str, advanced: Advanced
-) -> Outcome:
-    total = len(recorded.columns.slot)
-    return prequential(
-        predictor,
-        recorded.columns,
-        len(recorded.names),
-        poll_ticks=POLL_TICKS,
-        between=lambda _, seen: advanced(doing, seen, total),
-        names=recorded.names,
-    )
+    predictor: Predictor | OnlinePredictor,
+    recorded: Recorded,
+    skip: int,
+    doing: str,
+    advanced: Advanced,
+) -> tuple[Outcome, IntervalSums]:
+    """The outcome with the bounds of one level, and the sums of all levels after `skip`."""
+    columns, levels = recorded.columns, predictor.bundle.manifest.rules.levels
+    sums = IntervalSums(predictor.bundle.schema, levels)
+    place = levels.index(interval_level(levels))
+
+    def narrowed() -> Iterator[Outcome]:
+        seen, slots = 0, len(recorded.names)
+        for part in polls(predictor, columns, slots, POLL_TICKS, recorded.names):
+            at = np.arange(seen, seen + len(part.slot))
+            sums.add(part, part.scored & (at >= skip))
+            seen += len(part.slot)
+            advanced(doing, seen, len(columns.slot))
+            yield part.at_level(place)
+
+    return joined(narrowed(), columns), sums
+
+
+def _with_interval(outcome: Outcome, sums: IntervalSums) -> Forecast:
+    return Forecast(outcome.point, outcome.lower[..., 0], outcome.upper[..., 0], sums)
 
 
 def _frozen(recorded: Recorded, skip: int) -> Recorded:

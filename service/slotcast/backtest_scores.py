@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast.backtest_run import FEWEST_KNOWN, OWN, Backtest, Floats, Forecast
+from slotcast.backtest_intervals import Floats, calibration, interval_level, unit_of
+from slotcast.backtest_run import FEWEST_KNOWN, OWN, Backtest, Forecast
 from slotcast_models import scores
 from slotcast_models.baselines import rows_by_instrument
 
@@ -35,21 +36,11 @@ def facts(found: Backtest) -> dict[str, Any]:
         "interval_level": interval_level(found.levels),
         "forecasts": {name: pooled(found, one) for name, one in found.forecasts.items()},
         "absent": found.absent,
+        "calibration": calibration(found),
         "by_target": by_target(found),
         "series": by_series(found),
         "rolling_skill": rolling_skill(found),
     }
-
-
-def interval_level(levels: tuple[float, ...]) -> float:
-    """The level that single numbers are about: 0.9, or the nearest to it."""
-    return min(levels, key=lambda level: abs(level - 0.9))
-
-
-def unit_of(found: Backtest, now: Floats) -> Floats:
-    """What errors [..., T] are divided by: values at hand where changes are relative, else 1."""
-    log = np.array([q.log for q in found.bundle.schema.targets])
-    return np.where(log, np.abs(now), 1.0)
 
 
 def pooled(
@@ -58,7 +49,7 @@ def pooled(
     """Scores over all scored ticks, of all targets or of one."""
     kept, outcome = found.scored, found.outcome
     targets = slice(target, target + 1) if isinstance(target, int) else target
-    unit = unit_of(found, outcome.naive[kept])[:, targets]
+    unit = unit_of(found.bundle.schema, outcome.naive[kept])[:, targets]
     value = outcome.value[kept][:, targets]
     error = (value - forecast.point[kept][:, targets]) / unit
     naive = (value - outcome.naive[kept][:, targets]) / unit
@@ -74,36 +65,12 @@ def pooled(
         "rmse": scores.root_mean_squared(error),
         "mase": float(scaled.mean()) if scaled.size else math.nan,
     }
-    if forecast.lower is not None and forecast.upper is not None:
-        lower, upper = (
-            bound[kept][:, targets] / unit[..., None] for bound in (forecast.lower, forecast.upper)
-        )
-        result |= interval_scores(value / unit, lower, upper, found.levels)
+    if forecast.sums is not None:
+        lower, upper = (bound[kept][:, targets] / unit for bound in forecast.bounds())
+        level = interval_level(found.levels)
+        result |= forecast.sums.told(targets)
+        result["winkler"] = scores.winkler(value / unit, lower, upper, level)
     return result
-
-
-def interval_scores(
-    value: Floats, lower: Floats, upper: Floats, levels: tuple[float, ...]
-) -> dict[str, Any]:
-    """Of bounds [n, T, L]: pinball loss over all quantiles, CRPS, Winkler, coverage by level."""
-    level = interval_level(levels)
-    at = levels.index(level)
-    losses = [
-        scores.pinball(value, bound[..., i], share)
-        for i, one in enumerate(levels)
-        for bound, share in ((lower, (1.0 - one) / 2.0), (upper, (1.0 + one) / 2.0))
-    ]
-    shares = {
-        str(one): scores.coverage(value, lower[..., i], upper[..., i])
-        for i, one in enumerate(levels)
-    }
-    return {
-        "pinball": float(np.mean(losses)),
-        "crps": scores.crps(value, lower, upper, np.array(levels)),
-        "winkler": scores.winkler(value, lower[..., at], upper[..., at], level),
-        "coverage": shares[str(level)],
-        "coverage_by_level": shares,
-    }
 
 
 def scaled_errors(found: Backtest, forecast: Forecast) -> Floats:
@@ -136,12 +103,12 @@ def by_series(found: Backtest) -> list[dict[str, Any]]:
     """Our scores for every series that was scored, worst skill first, those without one last."""
     outcome, own = found.outcome, found.forecasts[OWN]
     lower, upper = own.bounds()
-    mases, at = scaled_errors(found, own), found.levels.index(interval_level(found.levels))
+    mases = scaled_errors(found, own)
     rows = np.flatnonzero(found.scored)
     series = []
     for kept in (rows[part] for part in rows_by_instrument(outcome.slot[rows])):
         slot = int(outcome.slot[kept[0]])
-        unit = unit_of(found, outcome.naive[kept])
+        unit = unit_of(found.bundle.schema, outcome.naive[kept])
         for j, target in enumerate(found.bundle.schema.targets):
             value = outcome.value[kept, j]
             error = (value - own.point[kept, j]) / unit[:, j]
@@ -154,7 +121,7 @@ def by_series(found: Backtest) -> list[dict[str, Any]]:
                 "mae": scores.mean_absolute(error),
                 "rmse": scores.root_mean_squared(error),
                 "mase": float(mases[slot, j]),
-                "coverage": scores.coverage(value, lower[kept, j, at], upper[kept, j, at]),
+                "coverage": scores.coverage(value, lower[kept, j], upper[kept, j]),
                 "model_published": float(outcome.model[kept, j].mean()),
             }
             series.append(one)
@@ -166,7 +133,8 @@ def rolling_skill(found: Backtest) -> dict[str, Any]:
     kept, outcome = np.flatnonzero(found.scored), found.outcome
     parts = max(min(ROLLING_PARTS, len(kept) // FEWEST_PER_PART), 1)
     part: NDArray[np.int64] = np.arange(len(kept)) * parts // len(kept)
-    unit, group = unit_of(found, outcome.naive[kept]), np.repeat(part, outcome.value.shape[1])
+    group = np.repeat(part, outcome.value.shape[1])
+    unit = unit_of(found.bundle.schema, outcome.naive[kept])
     naive = ((outcome.value[kept] - outcome.naive[kept]) / unit).ravel()
     last = np.append(np.flatnonzero(np.diff(part)), len(kept) - 1)
     return {

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slotcast.backtest_intervals import interval_level
 from slotcast.backtest_run import OWN, Backtest
-from slotcast.backtest_scores import interval_level
 from slotcast_models.baselines import rows_by_instrument
 
 SHOWN_SERIES, SHOWN_TICKS, SHOWN_BARS = 4, 150, 40
@@ -49,9 +49,10 @@ def _draw_series(found: Backtest, axes: Any, kept: NDArray[np.int64], place: int
     ours, outcome = found.forecasts[OWN], found.outcome
     lower, upper = ours.bounds()
     level = interval_level(found.levels)
-    at, x = found.levels.index(level), np.arange(len(kept))
-    low, high = lower[kept, 0, at], upper[kept, 0, at]
-    axes.fill_between(x, low, high, color="tab:blue", alpha=0.2, label=f"{100 * level:.0f} %")
+    x = np.arange(len(kept))
+    axes.fill_between(
+        x, lower[kept, 0], upper[kept, 0], color="tab:blue", alpha=0.2, label=f"{100 * level:.0f} %"
+    )
     axes.plot(x, ours.point[kept, 0], color="tab:blue", linewidth=1.2, label="forecast")
     axes.plot(x, outcome.value[kept, 0], "k.", markersize=3, label="actual")
     name = found.recorded.names[int(outcome.slot[kept[0]])]

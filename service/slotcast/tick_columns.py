@@ -69,7 +69,7 @@ def topic_batches(history: History, first: int | None, last: int | None) -> Iter
 def gather(batches: Iterable[Batch], schema: TickSchema) -> Recorded:
     """Parse all batches. Raises UnknownControl."""
     parser, slots, rejects = TickParser(schema), dict[tuple[int, str], int](), Counter[str]()
-    parts: dict[int, list[tuple[Parsed, NDArray[np.int64]]]] = {}
+    parts: dict[int, list[Columns]] = {}
     for batch in batches:
         parsed = parser.parse(batch)
         rejects.update(reject.reason for reject in parsed.rejects)
@@ -78,33 +78,35 @@ def gather(batches: Iterable[Batch], schema: TickSchema) -> Recorded:
         resets = [(offset, name) for offset in parsed.reset_all for name in here]
         parsed = with_resets(parsed, resets) if resets else parsed
         slot = [slots.setdefault((partition, name), len(slots)) for name in parsed.names]
-        parts.setdefault(partition, []).append((parsed, np.array(slot, np.int64)))
+        parts.setdefault(partition, []).append(_columns(parsed, np.array(slot, np.int64)))
     return Recorded([name for _, name in slots], _merged(parts, schema), dict(rejects))
 
 
-def _merged(
-    parts: dict[int, list[tuple[Parsed, NDArray[np.int64]]]], schema: TickSchema
-) -> Columns:
-    every = [entry for partition in sorted(parts) for entry in parts[partition]]
-
-    def joined(name: str, of: Any) -> Any:
-        found = [getattr(parsed, name) for parsed, _ in every]
-        return np.concatenate(found) if found else np.zeros(0, of)
-
-    time_ns = joined("time_ns", np.int64)
-    moments, start = np.empty_like(time_ns), 0
-    for partition in sorted(parts):
-        stop = start + sum(len(slot) for _, slot in parts[partition])
-        moments[start:stop] = np.maximum.accumulate(time_ns[start:stop])
-        start = stop
-    order = np.argsort(moments, kind="stable")
-    value = joined("value", np.float64).reshape(len(order), len(schema.quantities))
+def _columns(parsed: Parsed, slot: NDArray[np.int64]) -> Columns:
+    """What of a batch is kept: none of its bytes, no name per tick."""
     return Columns(
-        slot=np.concatenate([slot for _, slot in every])[order] if every else order,
-        kind=joined("kind", np.int8)[order],
-        time_ns=time_ns[order],
-        sequence=joined("sequence", np.int64)[order],
-        offset=np.arange(len(order)),
-        value=np.ascontiguousarray(value[order]),
-        step_ns=np.zeros(len(order), np.int64),
+        slot=slot,
+        kind=parsed.kind,
+        time_ns=parsed.time_ns,
+        sequence=parsed.sequence,
+        offset=parsed.offset,
+        value=parsed.value,
+        step_ns=np.zeros(len(slot), np.int64),
     )
+
+
+def _merged(parts: dict[int, list[Columns]], schema: TickSchema) -> Columns:
+    empty: Any = np.zeros(0, np.int64)
+    kind, value = np.zeros(0, np.int8), np.zeros((0, len(schema.quantities)))
+    none = Columns(empty, kind, empty, empty, empty, value, empty)
+    whole = [none] + [part for partition in sorted(parts) for part in parts[partition]]
+    moments = np.concatenate(
+        [none.time_ns, *(
+            np.maximum.accumulate(np.concatenate([part.time_ns for part in parts[partition]]))
+            for partition in sorted(parts)
+        )]
+    )  # fmt: skip
+    order = np.argsort(moments, kind="stable")
+    parts.clear()
+    columns = Columns(*(np.concatenate(found)[order] for found in zip(*whole, strict=True)))
+    return columns._replace(offset=np.arange(len(order)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from slotcast_models.backtest import columns_of, prequential, previous_ticks
+from slotcast_models.backtest import columns_of, joined, polls, prequential, previous_ticks
 from slotcast_models.columns import FREE, RESET
 from slotcast_models.memory import SCORED, SQUARED_ERROR, SQUARED_NAIVE, view
 from tests.streams import LEVEL, SECOND_NS, eager, part, same_bits, scripted
@@ -73,13 +73,25 @@ def test_a_free_entry_is_forecast_and_teaches_nothing() -> None:
         assert same_bits(frozen.rows[name], known.rows[name])
 
 
-def test_between_polls_the_caller_has_its_turn() -> None:
-    seen: list[int] = []
-    log = scripted(100, SLOTS)
+def test_polls_come_one_by_one_and_join_to_the_whole() -> None:
+    log = scripted(800, SLOTS)
 
-    prequential(eager(), log, SLOTS, poll_ticks=40, between=lambda _, ticks: seen.append(ticks))
+    found = list(polls(eager(), part(log, ...), SLOTS, poll_ticks=300))
 
-    assert seen == [40, 80, 100]
+    assert [len(outcome.slot) for outcome in found] == [300, 300, 200]
+    whole = prequential(eager(), part(log, ...), SLOTS)
+    assert same_bits(fields_of(joined(found, log)), fields_of(whole))
+    narrow = joined((outcome.at_level(3) for outcome in found), log)
+    assert same_bits(narrow.upper, np.ascontiguousarray(whole.upper[..., 3:4]))
+
+
+def test_no_ticks_have_an_empty_outcome() -> None:
+    none = part(columns_of(0, 0, np.zeros((1, 1))), slice(0))
+
+    outcome = prequential(eager(LEVEL), none, 1)
+
+    assert outcome.point.shape == (0, 1)
+    assert outcome.lower.shape == (0, 1, 5)
 
 
 def test_the_tick_before_is_the_last_valid_one_of_the_same_slot() -> None:

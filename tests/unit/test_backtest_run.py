@@ -20,7 +20,7 @@ from slotcast_models.bundle import Bundle
 from slotcast_models.columns import RESET, Columns
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
-from tests.streams import PRICE, eager, predictor, scripted
+from tests.streams import LEVEL, PRICE, eager, predictor, scripted
 
 SKIP = 240
 DAILY = TickSchema(targets=(Quantity(name="load"),), kind="sensor", step_ms=HOUR_MS, seasons=(24,))
@@ -55,8 +55,9 @@ def test_scores_are_those_of_the_online_benchmark() -> None:
     scored = slice(SKIP, None)
 
     ours = pooled(found, found.forecasts[OWN])
-    bench = forecast_online.errors(found.outcome, scored, spread, 24)
-    calibration = forecast_online.calibration(ticks, found.outcome, scored, spread, found.levels)
+    plain = prequential(Predictor(found.bundle), daily(), 1)
+    bench = forecast_online.errors(plain, scored, spread, 24)
+    calibration = forecast_online.calibration(ticks, plain, scored, spread, found.levels)
     others = forecast_online.others(ticks, found.outcome, scored, spread, SKIP)
 
     scale = float(spread[0])
@@ -67,6 +68,13 @@ def test_scores_are_those_of_the_online_benchmark() -> None:
     assert ours["winkler"] == pytest.approx(calibration["winkler"] * scale, rel=1e-12)
     assert ours["crps"] == pytest.approx(calibration["crps"] * scale, rel=1e-12)
     assert ours["coverage_by_level"] == calibration["coverage_by_level"]
+    thirds = facts(found)["calibration"]
+    assert thirds["correlation_of_misses"] == pytest.approx(
+        calibration["correlation_of_misses"][0], abs=0.01
+    )
+    by_volatility = list(thirds["volatility"].values())
+    assert by_volatility == pytest.approx(calibration["coverage_by_volatility"], abs=0.02)
+    assert thirds["time_step"]["usual"] == ours["coverage"]  # every hour: no step is short or long
     names = {"drift": "drift", "EWMA": "ewma", "AR(1)": "ar1", "seasonal naive": "seasonal naive"}
     for name, theirs in names.items():
         rmse = pooled(found, found.forecasts[name])["rmse"]
@@ -150,6 +158,32 @@ def test_baselines_pass_over_resets_and_late_ticks() -> None:
     assert np.isfinite(drift[found.scored]).all()
 
 
+def test_coverage_is_told_by_volatility_and_by_time_step() -> None:
+    rng = np.random.default_rng(2)
+    step = rng.choice([1.0, 9.0, 81.0], 6_000)
+    change = rng.normal(size=6_000) * np.sqrt(step)  # what comes late has moved further
+    ticks = columns_of(0, (step.cumsum() * 1e9).astype(np.int64), change.cumsum())
+
+    told = facts(backtest(predictor(LEVEL).bundle, recorded(ticks), 1_000))["calibration"]
+
+    assert told["time_step"]["short"] > 0.95
+    assert told["time_step"]["long"] < 0.85
+    assert set(told["volatility"]) == {"calm", "usual", "wild"}
+    assert all(0.8 < share < 1.0 for share in told["volatility"].values())
+    assert abs(told["correlation_of_misses"]) < 0.05
+
+
+def test_a_target_s_share_of_the_sums_is_its_own() -> None:
+    found = of_anything()
+
+    one, other = (pooled(found, found.forecasts[OWN], j) for j in range(2))
+    both = pooled(found, found.forecasts[OWN])
+
+    for name in ("pinball", "crps", "winkler", "coverage"):
+        assert both[name] == pytest.approx((one[name] + other[name]) / 2.0, rel=1e-12)
+        assert one[name] != other[name]
+
+
 def test_series_are_sorted_from_the_worst() -> None:
     skills = [one["skill"] for one in by_series(of_anything())]
 
@@ -166,7 +200,9 @@ def test_the_first_step_of_a_free_run_is_what_was_published() -> None:
     known = np.isfinite(published).all(axis=1)
     assert known.sum() > 100
     np.testing.assert_array_equal(runs.point[known, 0], published[known])
-    np.testing.assert_array_equal(runs.lower[known, 0], found.outcome.lower[runs.first][known])
+    at = [found.levels.index(0.9)]
+    lower = found.outcome.lower[runs.first][known]
+    np.testing.assert_array_equal(runs.lower[known, 0][..., at], lower)
 
 
 def test_free_runs_know_a_day_better_than_persistence_does() -> None:
@@ -207,7 +243,7 @@ def test_no_ticks_at_all_say_what_was_left_out() -> None:
 def test_the_outcome_is_that_of_a_plain_run() -> None:
     found = of_a_day()
 
-    plain: Any = prequential(Predictor(found.bundle), daily(), 1)
+    plain: Any = prequential(Predictor(found.bundle), daily(), 1).at_level(2)
 
     for name in plain.__slots__:
         np.testing.assert_array_equal(getattr(plain, name), getattr(found.outcome, name))

@@ -102,3 +102,31 @@ def test_a_bootstrap_range_holds_the_rmse() -> None:
 
     assert low < scores.root_mean_squared(error) < high
     assert scores.bootstrap_rmse(error) == (low, high)
+
+
+def test_thirds_are_cut_at_the_terciles_and_keep_equal_values_together() -> None:
+    found = scores.thirds(np.random.default_rng(6).normal(size=3000))
+
+    assert np.bincount(found).tolist() == [1000, 1000, 1000]
+    assert scores.thirds(np.full(7, 2.5)).tolist() == [1] * 7
+    assert scores.thirds(np.array([1.0, 1.0, 1.0, 1.0, 9.0])).tolist() == [1, 1, 1, 1, 2]
+    assert scores.thirds(np.array([5.0, 1.0, 9.0, 5.0, 1.0, 9.0])).tolist() == [1, 0, 2, 1, 0, 2]
+
+
+@given(errors, st.integers(1, 30))
+def test_a_trailing_mean_is_that_of_the_last_values(x: np.ndarray, window: int) -> None:
+    found = scores.trailing_mean(x, window)
+
+    for i in range(len(x)):
+        wanted = x[max(i + 1 - window, 0) : i + 1].mean()
+        assert found[i] == pytest.approx(wanted, abs=1e-6 * max(1.0, np.abs(x).max()))
+
+
+def test_lag_correlation_is_around_each_series_own_mean() -> None:
+    rng = np.random.default_rng(7)
+    independent = [(rng.random(4000) < share).astype(float) for share in (0.02, 0.5)]
+    together = np.repeat(rng.random(2000) < 0.1, 2).astype(float)
+
+    assert abs(scores.lag_correlation(independent)) < 0.05
+    assert scores.lag_correlation([together]) == pytest.approx(0.5, abs=0.05)
+    assert math.isnan(scores.lag_correlation([np.zeros(5)]))
