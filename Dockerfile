@@ -33,7 +33,7 @@ RUN groupadd --gid 10001 slotcast \
     && install --directory --owner=10001 --group=10001 /var/cache/slotcast
 COPY --from=build /opt/slotcast /opt/slotcast
 ENV PATH=/opt/slotcast/bin:$PATH \
-    NUMBA_CACHE_DIR=/var/cache/slotcast \
+    XDG_CACHE_HOME=/var/cache \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001

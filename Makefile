@@ -15,7 +15,7 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo up down test faults soak check style types arrows format servers lock upgrade clean
+.PHONY: help demo up down needs-docker test faults soak check style types arrows format servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,11 +32,16 @@ faults: $(DEV)/.ready servers  ## every named fault under load, with a table (AR
 soak: $(DEV)/.ready servers  ## a worker under load for MINUTES=10, and the slope of its memory
 	@MINUTES=$(or $(MINUTES),10) $(DEV)/bin/python -m pytest tests/faults/test_soak.py -m "" $(ARGS)
 
-up:  ## the whole stack in containers: broker, store, worker, producer, metrics, dashboards
-	@docker compose up --detach --build --wait
+# New volumes without names: those hold an image's compiled loops, and the image may be a new one.
+up: needs-docker  ## the whole stack in containers: broker, store, workers, producer, metrics, dashboards
+	@docker compose up --detach --build --wait --renew-anon-volumes
 
-down:  ## stop the stack (ARGS=--volumes also deletes what it kept)
+down: needs-docker  ## stop the stack (ARGS=--volumes also deletes what it kept)
 	@docker compose down $(ARGS)
+
+needs-docker:
+	@docker compose version >/dev/null 2>&1 || { echo "this needs Docker with Compose 2.24 or later, and \
+	'docker compose version' fails: install it, or run without containers:  make demo" >&2; exit 1; }
 
 check: style types arrows  ## style, types and the arrows between modules
 

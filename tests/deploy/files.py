@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
+WORKERS = [name for name in SERVICES if name.startswith("worker-")]
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -32,9 +32,12 @@ def properties(path: Path) -> dict[str, str]:
 
 
 def mounts(name: str) -> dict[str, str]:
-    """Mounted path in the container -> file of the repository or name of a volume."""
-    pairs = (volume.split(":") for volume in SERVICES[name].get("volumes", []))
-    return {target: source for source, target, *_ in pairs}
+    """Mounted path in the container -> file of the repository or name of a volume.
+
+    A volume without a name, which the image fills, is not among them.
+    """
+    parts = (volume.split(":") for volume in SERVICES[name].get("volumes", []))
+    return {target: source for source, target, *_ in (some for some in parts if len(some) > 1)}
 
 
 def listener(key: str, name: str) -> tuple[str, str]:
@@ -46,12 +49,10 @@ def listener(key: str, name: str) -> tuple[str, str]:
 
 
 def accepted_by(tool: str, *arguments: str) -> None:
-    """Assert that a native tool accepts a file; only Docker's may be missing."""
+    """Assert that a tool of this environment or of the system accepts a file."""
     found = shutil.which(
         tool, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
-    if not found and tool == "docker-compose":
-        pytest.skip(f"{tool} is not installed")
     assert found, f"{tool} is missing: run  make servers"
     command = [found, *arguments]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

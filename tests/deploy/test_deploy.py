@@ -1,7 +1,7 @@
 """The stack agrees with itself and with the settings of the worker.
 
-No container engine runs here. Where docker-compose or promtool is installed it judges its own
-format; the other tests judge what neither knows.
+No container engine runs here. Compose's own schema and promtool judge the formats, the other tests
+what neither knows; `test_stack.py` runs the services.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.deploy.files import (
     DEPLOY,
     ROOT,
     SERVICES,
+    WORKERS,
     accepted_by,
     instructions,
     listener,
@@ -29,16 +31,29 @@ from tests.deploy.files import (
 )
 
 each_service = pytest.mark.parametrize("name", SERVICES)
+each_worker = pytest.mark.parametrize("name", WORKERS)
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What the worker's container reads: the mounted file under the stack's environment."""
+def settings(monkeypatch: pytest.MonkeyPatch, name: str) -> Settings:
+    """What a worker's container reads: the mounted file under the service's environment."""
     for variable in [name for name in os.environ if name.startswith("SLOTCAST_")]:
         monkeypatch.delenv(variable)
-    for variable, value in SERVICES["slotcast"]["environment"].items():
+    for variable, value in SERVICES[name]["environment"].items():
         monkeypatch.setenv(variable, value)
     return Settings.load(DEPLOY / "slotcast/slotcast.toml")
+
+
+def test_compose_accepts_the_file() -> None:
+    accepted_by("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
+
+
+def test_every_variable_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    variables = re.findall(r"\$\{?\w+[^}\s]*\}?", text)
+
+    assert len(variables) == 4
+    assert [one for one in variables if not re.fullmatch(r"\$\{[A-Z_\d]+:-\d+\}", one)] == []
 
 
 @each_service
@@ -51,7 +66,7 @@ def test_every_image_names_its_version(name: str) -> None:
 def test_our_image_has_the_version_of_the_package() -> None:
     ours = {name: service["image"] for name, service in SERVICES.items() if "build" in service}
 
-    assert ours == dict.fromkeys(["slotcast", "producer"], f"slotcast:{slotcast.__version__}")
+    assert ours == dict.fromkeys([*WORKERS, "producer"], f"slotcast:{slotcast.__version__}")
 
 
 @each_service
@@ -83,10 +98,19 @@ def test_every_service_restarts_within_limits_and_without_privileges(name: str) 
 
     assert service["restart"] == "unless-stopped"
     assert service["mem_limit"]
+    assert service["cpus"] == 1, "a computer with one core refuses more"
+    assert service["pids_limit"]
     assert service["logging"]["options"]["max-size"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert user.split(":")[0] not in {"root", "0"}
+
+
+@each_service
+def test_the_files_of_an_image_stay_as_they_are_or_it_is_said_why_not(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service.get("read_only") is True or service["x-writable-root"]
 
 
 @each_service
@@ -110,16 +134,18 @@ def test_every_volume_is_used_by_one_service() -> None:
     assert sorted(source for source in sources if source[0] != ".") == sorted(COMPOSE["volumes"])
 
 
-def test_the_worker_finds_the_broker_and_the_store(settings: Settings) -> None:
+@each_worker
+def test_a_worker_finds_the_broker_and_the_store(name: str, settings: Settings) -> None:
     broker, port = listener("advertised.listeners", "INSIDE")
 
     assert settings.kafka.bootstrap_servers == f"{broker}:{port}"
     assert settings.store.redis_url.get_secret_value() == "redis://redis:6379/0"
-    assert {broker, "redis"} <= set(SERVICES["slotcast"]["depends_on"])
+    assert {broker, "redis"} <= set(SERVICES[name]["depends_on"])
 
 
-def test_the_worker_is_reached_at_its_published_port(settings: Settings) -> None:
-    (published,) = SERVICES["slotcast"]["ports"]
+@each_worker
+def test_a_worker_is_reached_at_its_published_port(name: str, settings: Settings) -> None:
+    (published,) = SERVICES[name]["ports"]
 
     assert settings.http.host == "0.0.0.0"
     assert published.endswith(f":{settings.http.port}")
@@ -127,14 +153,40 @@ def test_the_worker_is_reached_at_its_published_port(settings: Settings) -> None
     assert f":{settings.http.port}/v2/health/live" in dict(instructions())["HEALTHCHECK"]
 
 
-def test_the_producer_feeds_the_topic_that_the_worker_reads(settings: Settings) -> None:
-    command = SERVICES["producer"]["command"]
+@each_worker
+def test_a_worker_is_its_group_s_member_and_the_others_address_of_its_service_s_name(
+    name: str, settings: Settings
+) -> None:
+    assert settings.kafka.instance_id == name
+    assert settings.http.advertise == f"http://{name}:{settings.http.port}"
+
+
+def test_there_are_two_workers_that_differ_in_their_names_and_ports_only() -> None:
+    assert WORKERS == ["worker-0", "worker-1"]
+    named = [str(SERVICES[name] | {"ports": None}).replace(name, "worker") for name in WORKERS]
+
+    assert named[0] == named[1]
+    assert SERVICES["worker-0"]["ports"] != SERVICES["worker-1"]["ports"]
+
+
+@each_worker
+def test_a_worker_may_write_the_compiled_loops_of_its_image(name: str) -> None:
+    cache = dict(word.split("=", 1) for word in dict(instructions())["ENV"].split())
+    folder = f"{cache['XDG_CACHE_HOME']}/slotcast"
+
+    assert folder in SERVICES[name]["volumes"]
+    assert any(folder in arguments for key, arguments in instructions() if key == "RUN")
+
+
+@each_worker
+def test_the_producer_feeds_the_topic_that_the_workers_read(name: str, settings: Settings) -> None:
+    producer = SERVICES["producer"]
+    command = producer["command"]
 
     assert command[command.index("--topic") + 1] == settings.kafka.ticks
-    assert mounts("producer") == mounts("slotcast")
-    assert (
-        SERVICES["producer"]["environment"].items() <= SERVICES["slotcast"]["environment"].items()
-    )
+    assert mounts("producer") == mounts(name)
+    assert producer["environment"].items() <= SERVICES[name]["environment"].items()
+    assert name in producer["depends_on"]
 
 
 def test_the_broker_advertises_what_is_published_and_checks_what_it_serves() -> None:
@@ -163,11 +215,11 @@ def test_the_store_never_evicts_and_survives_a_restart() -> None:
     assert "/data" in mounts("redis")
 
 
-def test_prometheus_scrapes_the_worker(settings: Settings) -> None:
+def test_prometheus_scrapes_the_workers() -> None:
     scraping = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     (job,) = scraping["scrape_configs"]
 
-    assert job["static_configs"] == [{"targets": [f"slotcast:{settings.http.port}"]}]
+    assert job["static_configs"] == [{"targets": [f"{name}:8080" for name in WORKERS]}]
     assert job["metrics_path"] == "/metrics"
     (config,) = [flag for flag in SERVICES["prometheus"]["command"] if "config.file" in flag]
     assert config.split("=")[1] in mounts("prometheus")
@@ -202,9 +254,26 @@ def test_no_secret_is_written_down() -> None:
     assert [p.name for p in texts if p.is_file() and secret.search(p.read_text())] == []
 
 
-def test_docker_compose_accepts_the_stack() -> None:
-    accepted_by("docker-compose", "config", "--quiet")
-
-
 def test_promtool_accepts_the_scrape_configuration() -> None:
     accepted_by("promtool", "check", "config", "deploy/prometheus/prometheus.yml")
+
+
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_make_says_what_is_missing_where_docker_is(target: str, tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    answer = subprocess.run(
+        ["make", target],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode != 0
+    assert "needs Docker with Compose 2.24 or later" in answer.stderr
+    assert "make demo" in answer.stderr

@@ -48,8 +48,9 @@ def test_the_image_ends_as_another_user_who_owns_the_warm_cache() -> None:
     user = dict(build)["USER"]
 
     assert names.index("USER") < build.index(("RUN", '["slotcast", "warm"]'))
-    assert re.search(r"NUMBA_CACHE_DIR=/var/cache/slotcast\b", dict(build)["ENV"])
-    assert any(f"--owner={user.split(':')[0]}" in arguments for _, arguments in build)
+    assert re.search(r"XDG_CACHE_HOME=/var/cache\b", dict(build)["ENV"])
+    owned = f"--owner={user.split(':')[0]} --group={user.split(':')[1]} /var/cache/slotcast"
+    assert any(owned in arguments for _, arguments in build)
 
 
 @pytest.mark.skipif(
@@ -57,7 +58,7 @@ def test_the_image_ends_as_another_user_who_owns_the_warm_cache() -> None:
 )
 @pytest.mark.parametrize(
     "command",
-    [SERVICES["slotcast"]["command"], SERVICES["producer"]["command"], ["warm"]],
+    [SERVICES["worker-0"]["command"], SERVICES["producer"]["command"], ["warm"]],
     ids=lambda command: command[0],
 )
 def test_every_command_that_a_container_runs_exists(command: list[str]) -> None:
