@@ -9,6 +9,7 @@ import math
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def prometheus(
 ) -> Iterator[PrometheusServer]:
     """It has scraped a worker under load for a rate's window, and judged every rule."""
     folder: Path = tmp_path_factory.mktemp("worker")
-    worker = Serving(folder, kafka.bootstrap, _redis_url, "live-queries", PRICE, PARTITIONS)
+    prefix = f"test-{uuid.uuid4().hex[:8]}"
+    worker = Serving(folder, kafka.bootstrap, _redis_url, prefix, PRICE, PARTITIONS)
     load = None
     try:
         worker.start(SLOTCAST_METRICS__INSTRUMENTS="30")
