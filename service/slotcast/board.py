@@ -203,7 +203,8 @@ class Board:
         places = self._arranged(shown, keys, window)
         part = places[window.offset : window.offset + window.limit]
         with self._lock:
-            return [self._view(place) for place in part.tolist()], len(places)
+            ticks = self._sheet.columns["ticks"]  # who was reset meanwhile is not shown
+            return [self._view(place) for place in part.tolist() if ticks[place]], len(places)
 
     def _by_their_names(self) -> NDArray[np.int64]:
         """All places in the order of names."""

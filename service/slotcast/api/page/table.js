@@ -13,7 +13,7 @@ export class InstrumentTable {
   #views = new Map(); // key -> the newest view, and how it is written
   #order = []; // keys in the order shown
   #lines = [];
-  #orderedAt = 0;
+  #orderedAt = -Infinity;
   #opened = "";
 
   /** `onSort` gets what to sort by, and whether the largest comes first; `onOpen` a name. */
@@ -44,7 +44,7 @@ export class InstrumentTable {
 
   /** From now on other lines are wanted: the next event's order counts at once. */
   expect() {
-    this.#orderedAt = 0;
+    this.#orderedAt = -Infinity;
   }
 
   /** Take an event's order and the views in it that are new. */
