@@ -26,7 +26,7 @@ from slotcast.bootstrap import build_worker
 from slotcast.log.kafka import KafkaLog
 from slotcast.metrics import Metrics
 from slotcast.run_settings import market_settings
-from slotcast.settings import KafkaSettings, Settings
+from slotcast.settings import KafkaSettings, Settings, StoreSettings
 from slotcast.simulator import Market
 from slotcast.store.redis import RedisStore
 from tests.servers import Broker
@@ -70,7 +70,8 @@ def echo(settings: Settings, total: int) -> float:
 def serve(settings: Settings, total: int, redis_url: str) -> float:
     """Seconds of a worker, from the first live poll to the last commit."""
     log = KafkaLog(settings.kafka)
-    store = RedisStore(redis_url, "bench", settings.kafka.group, settings.kafka.ticks, 2.0)
+    there = StoreSettings(redis_url=redis_url, prefix="bench")
+    store = RedisStore(there, settings.kafka.group, settings.kafka.ticks)
     worker = build_worker(settings, log, store, Metrics())
     begun = 0.0
     while worker.tally.counts["ticks"] < total:

@@ -237,26 +237,14 @@ def open_store(settings: Settings, directory: Path | None = None) -> Store:
         return SqliteStore(directory / "slotcast.db")
     from slotcast.store.redis import RedisStore
 
-    return RedisStore(
-        settings.store.redis_url.get_secret_value(),
-        prefix=settings.store.prefix,
-        group=settings.kafka.group,
-        topic=settings.kafka.ticks,
-        timeout_s=settings.store.timeout_s,
-    )
+    return RedisStore(settings.store, settings.kafka.group, settings.kafka.ticks)
 
 
 def open_registry(settings: Settings) -> Registry:
     """The registry of the group's workers, in the store's Redis."""
     from slotcast.workers.redis import RedisRegistry
 
-    return RedisRegistry(
-        settings.store.redis_url.get_secret_value(),
-        prefix=settings.store.prefix,
-        group=settings.kafka.group,
-        topic=settings.kafka.ticks,
-        timeout_s=settings.store.timeout_s,
-    )
+    return RedisRegistry(settings.store, settings.kafka.group, settings.kafka.ticks)
 
 
 def open_appender(settings: Settings, directory: Path | None, partitions: int) -> TickAppender:

@@ -28,6 +28,7 @@ from rich.progress import (
 from slotcast.feed import PULSE_S, paced
 from slotcast.files import ColumnMap, Pace, count_rows, read_ticks
 from slotcast.formats.port import Format
+from slotcast.log.kafka_client import connection, kafka_errors
 from slotcast.log.kafka_topics import ensure_tick_topic
 from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
@@ -40,22 +41,17 @@ class TickProducer:
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._topic, self._sent = topic, list[Any]()
         ensure_tick_topic(settings.model_copy(update={"ticks": topic}))
-        try:
+        limit_ms = settings.delivery_timeout_ms
+        with kafka_errors("start a producer", settings):
             self._producer = KafkaProducer(
-                bootstrap_servers=settings.bootstrap_servers.split(","),
+                **connection(settings) | {"request_timeout_ms": limit_ms // 2},
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
                 batch_size=262_144,
-                delivery_timeout_ms=settings.delivery_timeout_ms,
-                request_timeout_ms=settings.delivery_timeout_ms // 2,
-                max_block_ms=settings.delivery_timeout_ms,
+                delivery_timeout_ms=limit_ms,
+                max_block_ms=limit_ms,
             )
-        except (KafkaError, AssertionError) as error:
-            raise LogError(
-                f"no broker at {settings.bootstrap_servers}: {error}; "
-                "set SLOTCAST_KAFKA__BOOTSTRAP_SERVERS"
-            ) from error
 
     def send(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Send these records in order."""

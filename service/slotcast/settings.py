@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,13 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from slotcast.section import ReadableFile, Secret, Section
 from slotcast_models.schema import TickSchema
-
-
-class Section(BaseModel):
-    """A section of the file: unknown names are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KafkaSettings(Section):
@@ -53,18 +48,89 @@ class KafkaSettings(Section):
     )
     max_poll_interval_ms: int = Field(10_000, ge=1_000, description="Longest time between polls.")
     delivery_timeout_ms: int = Field(10_000, ge=1_000, description="Longest time a send may take.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="SSL is TLS; with SASL, clients have a name and a password."
+    )
+    ca_file: ReadableFile | None = Field(
+        None, description="PEM of the authority of the brokers' certificates; none = the system's."
+    )
+    certificate_file: ReadableFile | None = Field(
+        None, description="PEM of our certificate, for brokers that want one."
+    )
+    key_file: ReadableFile | None = Field(
+        None, description="PEM of its private key; none = in `certificate_file`."
+    )
+    key_password: Secret | None = Field(None, description="Password of the key.")
+    key_password_file: Path | None = Field(None, description="File with `key_password`.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the password is proven."
+    )
+    username: str | None = Field(None, min_length=1, description="SASL user.")
+    password: Secret | None = Field(None, description="SASL password.")
+    password_file: Path | None = Field(None, description="File with `password`.")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def has_sasl(self) -> bool:
+        """Whether clients have a name and a password."""
+        return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @model_validator(mode="after")
+    def _security_is_whole(self) -> KafkaSettings:
+        """A password that is not used, or sent to nobody, is a mistake that nothing else shows."""
+        if self.has_sasl and (self.username is None or self.password is None):
+            raise ValueError(f"{self.security_protocol} needs username and password_file")
+        if not self.has_sasl and (self.username or self.password):
+            raise ValueError("username and password need security_protocol = SASL_SSL")
+        if not self.has_tls and (self.ca_file or self.certificate_file or self.key_file):
+            raise ValueError("ca_file, certificate_file and key_file need SSL or SASL_SSL")
+        if self.key_file and not self.certificate_file:
+            raise ValueError("key_file needs certificate_file")
+        return self
 
 
 class StoreSettings(Section):
     """`[store]`: where snapshots go and how often."""
 
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="Redis with maxmemory-policy noeviction."
+        SecretStr("redis://127.0.0.1:6379/0"),
+        min_length=1,
+        description="Redis with maxmemory-policy noeviction; rediss:// is with TLS.",
+    )
+    redis_url_file: Path | None = Field(None, description="File with `redis_url`.")
+    username: str | None = Field(None, min_length=1, description="ACL user; none = `default`.")
+    password: Secret | None = Field(None, description="Its password.")
+    password_file: Path | None = Field(None, description="File with `password`.")
+    ca_file: ReadableFile | None = Field(
+        None, description="PEM of the authority of Redis' certificate; none = the system's."
+    )
+    certificate_file: ReadableFile | None = Field(
+        None, description="PEM of our certificate, for a Redis that wants one."
+    )
+    key_file: ReadableFile | None = Field(
+        None, description="PEM of its private key; none = in `certificate_file`."
     )
     prefix: str = Field("slotcast", description="First part of every key.")
     snapshot_interval_s: float = Field(5.0, gt=0, description="Time between watermarks.")
     timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the store.")
     patience_s: float = Field(10.0, ge=0, description="Wait for a lost store before going without.")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.redis_url.get_secret_value().startswith("rediss://")
+
+    @model_validator(mode="after")
+    def _security_is_whole(self) -> StoreSettings:
+        if not self.has_tls and (self.ca_file or self.certificate_file or self.key_file):
+            raise ValueError("ca_file, certificate_file and key_file need a rediss:// redis_url")
+        if self.key_file and not self.certificate_file:
+            raise ValueError("key_file needs certificate_file")
+        return self
 
 
 class WorkerSettings(Section):
@@ -118,6 +184,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()

@@ -10,13 +10,15 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from slotcast.settings import StoreSettings
 from slotcast.store.port import Claim, StoredRow, StoreError, StoreFenced, StoreUnavailable
 from slotcast.store.redis import BATCH_ROWS, RedisStore
 from tests.servers import RedisServer
 
 
 def open_store(url: str, prefix: str, timeout_s: float = 5.0) -> RedisStore:
-    return RedisStore(url, prefix, "group", "ticks", timeout_s)
+    settings = StoreSettings(redis_url=url, prefix=prefix, timeout_s=timeout_s)
+    return RedisStore(settings, "group", "ticks")
 
 
 @pytest.fixture
@@ -61,7 +63,8 @@ def test_nothing_expires(store: RedisStore, client: redis.Redis, redis_prefix: s
 
 def test_groups_and_topics_do_not_see_each_other(redis_url: str, redis_prefix: str) -> None:
     scopes = [("g1", "ticks"), ("g2", "ticks"), ("g1", "other")]
-    stores = [RedisStore(redis_url, redis_prefix, *scope, timeout_s=5) for scope in scopes]
+    settings = StoreSettings(redis_url=redis_url, prefix=redis_prefix)
+    stores = [RedisStore(settings, *scope) for scope in scopes]
     stores[0].write(0, stores[0].claim(0, "t"), rows(1), b"h")
 
     assert [store.header(0) for store in stores] == [b"h", None, None]

@@ -10,6 +10,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from slotcast.settings import StoreSettings
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.port import Entry, Registry, RegistryUnavailable
 from slotcast.workers.presence import Presence
@@ -19,6 +20,11 @@ from tests.servers import RedisServer
 Opener = Callable[[], Registry]
 LONG_S = 60.0
 A, B = Entry("worker-a", "http://a:1", [0, 2]), Entry("worker-b", "http://b:1", [1])
+
+
+def redis_registry(url: str, prefix: str, *scope: str, timeout_s: float = 5) -> RedisRegistry:
+    settings = StoreSettings(redis_url=url, prefix=prefix, timeout_s=timeout_s)
+    return RedisRegistry(settings, *scope)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -33,7 +39,7 @@ def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     def open_registry() -> Registry:
         redis_like = request.param == "redis"
         opened.append(
-            RedisRegistry(url, prefix, "g", "t", 5) if redis_like else MemoryRegistry(shared)
+            redis_registry(url, prefix, "g", "t") if redis_like else MemoryRegistry(shared)
         )
         return opened[-1]
 
@@ -137,7 +143,7 @@ def test_a_present_worker_is_kept_up_to_date_and_leaves_when_it_stops(opener: Op
 
 def test_groups_and_topics_do_not_see_each_other(redis_url: str, redis_prefix: str) -> None:
     scopes = [("g1", "ticks"), ("g2", "ticks"), ("g1", "other")]
-    registries = [RedisRegistry(redis_url, redis_prefix, *scope, timeout_s=5) for scope in scopes]
+    registries = [redis_registry(redis_url, redis_prefix, *scope) for scope in scopes]
     registries[0].announce(A, LONG_S)
 
     assert [list(one.workers()) for one in registries] == [[A], [], []]
@@ -148,7 +154,7 @@ def test_groups_and_topics_do_not_see_each_other(redis_url: str, redis_prefix: s
 def test_its_keys_share_a_cluster_slot_and_none_is_left_behind(
     redis_url: str, redis_prefix: str
 ) -> None:
-    registry = RedisRegistry(redis_url, redis_prefix, "g", "t", 5)
+    registry = redis_registry(redis_url, redis_prefix, "g", "t")
     with redis.Redis.from_url(redis_url) as client:
         registry.announce(A, LONG_S)
         keys = list(client.scan_iter(match=f"{redis_prefix}*"))
@@ -166,7 +172,7 @@ def test_a_redis_that_is_away_is_named_and_found_again_by_the_same_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with RedisServer() as server:
-        registry = RedisRegistry(server.url, "p", "g", "t", timeout_s=1)
+        registry = redis_registry(server.url, "p", "g", "t", timeout_s=1)
         presence = Presence(registry, lambda: A, 0.01)
         presence.start()
         until(lambda: list(registry.workers()) == [A])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slotcast.settings import StoreSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import Claim, Store, StoredRow, StoreFenced
 from slotcast.store.redis import RedisStore
@@ -46,7 +47,8 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         elif request.param == "sqlite":
             store = SqliteStore(tmp_path / "store.db")
         else:
-            store = RedisStore(url, prefix, "group", "ticks", timeout_s=5)
+            settings = StoreSettings(redis_url=url, prefix=prefix, timeout_s=5)
+            store = RedisStore(settings, "group", "ticks")
         opened.append(store)
         return store
 

@@ -174,6 +174,10 @@ def test_configuration_sample_loads(
     for name in os.environ:
         if name.startswith("SLOTCAST_"):
             monkeypatch.delenv(name)
+    for named in re.findall(r'"(/[^"]+)"', sample):  # files that are there on the reader's machine
+        there = tmp_path / Path(named).name
+        there.write_text("secret\n", encoding="utf-8")
+        sample = sample.replace(named, str(there))
     path = tmp_path / "slotcast.toml"
     path.write_text(sample, encoding="utf-8")
 

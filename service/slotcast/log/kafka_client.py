@@ -16,12 +16,16 @@ from kafka.errors import (
     FencedInstanceIdError,
     KafkaConfigurationError,
     KafkaError,
+    KafkaTimeoutError,
     LogTruncationError,
     OffsetOutOfRangeError,
     ProducerFencedError,
     RetriableError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
 )
 
+from slotcast.log.kafka_security import fault, python_security
 from slotcast.log.port import Committed, LogError, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
@@ -52,6 +56,19 @@ class NotAllowed(LogError):
     """The broker's rules forbid it."""
 
 
+class NotAccepted(LogError):
+    """The broker does not know us by this name and password."""
+
+    @classmethod
+    def of(cls, doing: str, settings: KafkaSettings, why: object) -> NotAccepted:
+        """The error with the way out."""
+        return cls(
+            f"cannot {doing}: {settings.bootstrap_servers} does not accept user"
+            f" {settings.username} with {settings.sasl_mechanism} ({why}): check kafka.username,"
+            " kafka.password and kafka.sasl_mechanism"
+        )
+
+
 def client_id(worker: str) -> str:
     """A name at the broker for one consumer of this worker, and for no other."""
     return f"{CLIENT_PREFIX}{secrets.token_hex(4)}-{worker}"
@@ -71,6 +88,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "reconnect_backoff_max_ms": 1_000,
         "request_timeout_ms": ANSWER_TIMEOUT_MS,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        **python_security(settings),
     }
 
 
@@ -95,10 +113,29 @@ def kafka_errors(doing: str, settings: KafkaSettings) -> Iterator[None]:
     except KafkaConfigurationError as error:
         raise LogError(f"cannot {doing}: {error}: see [kafka] in the config file") from error
     except AuthorizationError as error:
-        raise NotAllowed(f"may not {doing}: {error}") from error
+        raise NotAllowed(f"may not {doing}: {error}; {rights(settings)}") from error
+    except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
+        raise NotAccepted.of(doing, settings, error) from error
     except (KafkaError, OSError) as error:
         refused = isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
         raise (LogError if refused else LogUnavailable)(
-            f"cannot {doing} at {settings.bootstrap_servers}: {error}; is the broker running, and"
-            " is kafka.bootstrap_servers right?"
+            f"cannot {doing} at {settings.bootstrap_servers}: {error}; {_way_out(error, settings)}"
         ) from error
+
+
+def rights(settings: KafkaSettings) -> str:
+    """The way out of a broker that forbids something."""
+    return f"allow it to user {settings.username or 'ANONYMOUS'}: SECURITY.md lists the rights"
+
+
+def no_answer(settings: KafkaSettings) -> str:
+    """What to look at when no broker answers."""
+    return (
+        "is the broker running, is kafka.bootstrap_servers right, and is"
+        f" {settings.security_protocol} what its port speaks (kafka.security_protocol)?"
+    )
+
+
+def _way_out(error: Exception, settings: KafkaSettings) -> str:
+    silent = isinstance(error, KafkaTimeoutError) and "bootstrap" in str(error)
+    return (silent and fault(settings)) or no_answer(settings)

@@ -21,8 +21,12 @@ from slotcast.log.kafka_client import (
     ANSWER_TIMEOUT_MS,
     CONTROL_HEADER,
     InstanceFenced,
+    NotAccepted,
     NotAllowed,
+    no_answer,
+    rights,
 )
+from slotcast.log.kafka_security import librdkafka_security
 from slotcast.log.port import Batch, Committed, LogError, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
@@ -43,6 +47,7 @@ FORBIDDEN = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
+UNKNOWN_USER = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "logger": logger,
         # What the library cannot mend comes back from the calls; the rest is in its log.
         "error_cb": lambda error: logger.debug("%s", error),
+        **librdkafka_security(settings),
     }
 
 
@@ -108,14 +114,15 @@ def told(error: KafkaError, doing: str, settings: KafkaSettings) -> LogError:
     if code in FENCED or (code == KafkaError._FATAL and "fenced" in error.str()):
         return InstanceFenced.of(settings)
     if code in FORBIDDEN:
-        return NotAllowed(f"may not {doing}: {error.str()}")
+        return NotAllowed(f"may not {doing}: {error.str()}; {rights(settings)}")
+    if code in UNKNOWN_USER:
+        return NotAccepted.of(doing, settings, error.str())
     if code == KafkaError._INVALID_ARG:
         return LogError(f"cannot {doing}: {error.str()}: see [kafka] in the config file")
     # The library says of few errors whether they pass; kafka-python knows the broker's by number.
     refused = code > 0 and not issubclass(for_code(code), RetriableError)
     return (LogError if refused else LogUnavailable)(
-        f"cannot {doing} at {settings.bootstrap_servers}: {error.str()}; is the broker running,"
-        " and is kafka.bootstrap_servers right?"
+        f"cannot {doing} at {settings.bootstrap_servers}: {error.str()}; {no_answer(settings)}"
     )
 
 

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
-from redis.retry import Retry
 
+from slotcast.redis_client import explained, open_redis, place_of
+from slotcast.settings import StoreSettings
 from slotcast.store.digest import digest_of
 from slotcast.store.port import Claim, StoredRow, StoreError, StoreFenced, StoreUnavailable
 
@@ -66,18 +65,10 @@ Batch = tuple[Mapping[str, StoredRow], bytes | None]
 class RedisStore:
     """Snapshots of one group and one tick topic. Does not need Redis to be there to be made."""
 
-    def __init__(self, url: str, prefix: str, group: str, topic: str, timeout_s: float) -> None:
-        self._scope = (prefix, group, topic)
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # Once, for a connection that went stale: the script may run twice. Never after a
-            # time-out, which would double the wait.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-        where = self._client.connection_pool.connection_kwargs
-        self._where = f"redis at {where.get('host', where.get('path'))}:{where.get('port', '')}"
+    def __init__(self, settings: StoreSettings, group: str, topic: str) -> None:
+        self._settings, self._scope = settings, (settings.prefix, group, topic)
+        self._client = open_redis(settings)
+        self._where = place_of(self._client)
         self._script = self._client.register_script(WRITE)
         self._checked = False
         try:
@@ -211,7 +202,8 @@ class RedisStore:
         try:
             yield
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"cannot {doing} {self._where}: {error}") from error
+            why = explained(error, self._settings)
+            raise StoreUnavailable(f"cannot {doing} {self._where}: {why}") from error
 
 
 def _batches(rows: Mapping[str, StoredRow], header: bytes | None) -> Iterator[Batch]:

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from slotcast.redis_client import explained, open_redis, place_of
+from slotcast.settings import StoreSettings
 from slotcast.workers.port import Entry, RegistryUnavailable
 
 # Key of the entry; argument: the address. Deletes the entry if it is of this address.
@@ -31,17 +30,10 @@ return 0
 class RedisRegistry:
     """Workers of one group and tick topic. Does not need Redis to be there to be made."""
 
-    def __init__(self, url: str, prefix: str, group: str, topic: str, timeout_s: float) -> None:
-        self._key = f"{prefix}:{{{group}:{topic}}}"
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # Once, for a connection that went stale: everything here may be done twice.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-        where = self._client.connection_pool.connection_kwargs
-        self._where = f"redis at {where.get('host', where.get('path'))}:{where.get('port', '')}"
+    def __init__(self, settings: StoreSettings, group: str, topic: str) -> None:
+        self._settings, self._key = settings, f"{settings.prefix}:{{{group}:{topic}}}"
+        self._client = open_redis(settings)
+        self._where = place_of(self._client)
         self._leave = self._client.register_script(LEAVE)
 
     def announce(self, entry: Entry, lifetime_s: float) -> None:
@@ -81,4 +73,5 @@ class RedisRegistry:
         try:
             yield
         except (RedisError, OSError, msgspec.MsgspecError) as error:
-            raise RegistryUnavailable(f"cannot {doing} {self._where}: {error}") from error
+            why = explained(error, self._settings)
+            raise RegistryUnavailable(f"cannot {doing} {self._where}: {why}") from error
