@@ -256,7 +256,7 @@ def test_a_worker_without_ticks_says_what_it_waits_for(opened: Open, servers: Ex
     url = servers.enter_context(faked(FakeReadings([])))
     page = opened(url)
 
-    expect(page.locator("#empty-said")).to_have_text("Waiting for the first ticks…")
+    expect(page.locator("#empty-said")).to_have_text("Waiting for ticks…")
     expect(page.locator("#detail")).to_be_hidden()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -516,6 +517,18 @@ def test_a_page_finds_its_files(page: str) -> None:
 
     assert wanted
     assert wanted <= pages.FILES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(n for n in pages.FILES if n.endswith(".js")))
+def test_a_script_imports_only_what_is_there_and_uses_what_it_imports(name: str) -> None:
+    text = pages.FILES[name].read_text()
+
+    for names, file in re.findall(r'(?m)^import (.+) from "\./(.+)";$', text):
+        there = pages.FILES[file].read_text()
+        if names.startswith("{"):
+            for one in names.strip("{} ").split(", "):
+                assert re.search(rf"export (async )?(class|const|function) {one}\b", there), one
+                assert len(re.findall(rf"\b{one}\b", text)) > 1, f"{one} is not used"
 
 
 def test_the_manual_has_every_path_and_every_kind_of_problem() -> None:

@@ -139,7 +139,7 @@ function showRange() {
 /** What this worker does not have, another one may: reading finds it by its whole name. */
 function offerElsewhere() {
   const wanted = at("search").value.trim();
-  show("empty-said", wanted ? `No instrument of this worker matches “${wanted}”.` : "Waiting for the first ticks…");
+  show("empty-said", wanted ? `No instrument of this worker matches “${wanted}”.` : "Waiting for ticks…");
   at("elsewhere").hidden = !wanted || !others.length;
   show("elsewhere", `Look for “${wanted}” at ${plural(others.length, "other worker")}`);
 }

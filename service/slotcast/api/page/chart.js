@@ -180,6 +180,8 @@ function pastLayers(past, y) {
     drawn("path", { class: "area", d: area(past, y) }),
     drawn("path", { class: "expected", d: line(past, (one) => one.point, y) }),
     drawn("path", { class: "actual", d: line(past, (one) => one.value, y) }),
+    ...past.slice(-1).filter((one) => Number.isFinite(one.value)).map((one) =>
+      drawn("circle", { class: "newest", cx: one.x, cy: y(one.value), r: 2.6 })),
     ...misses.map((one) => drawn("circle", { class: "miss", cx: one.x, cy: y(one.value), r: 3 })),
   ];
 }

@@ -60,7 +60,7 @@ export class Detail {
     if (this.#name === null) return;
     if (view?.instrument === this.#name) this.#show(view);
     else if (others && performance.now() - this.#readAt > READ_MS) this.#read();
-    else if (!others && this.#view) this.#fail({ title: GONE });
+    else if (!others && this.#view) this.#fail({ title: GONE }, false);
   }
 
   /** Read it wherever it is. */
@@ -84,8 +84,9 @@ export class Detail {
     if (moved || !this.#run) this.#renewRun(RUN_MS);
   }
 
-  #fail(problem) {
+  #fail(problem, bad = true) {
     this.#view = this.#run = null;
+    at("detail-fault").classList.toggle("bad", bad);
     at("detail-fault").hidden = false;
     setText(at("detail-fault"), problem.detail ?? problem.title ?? "The service did not answer.");
     this.#draw();

@@ -40,8 +40,10 @@ function link(name) {
   return anchor;
 }
 
-function bounds({ minimum, maximum, default: usual }) {
+function bounds({ minimum, maximum, default: usual, ...schema }) {
   const said = [];
+  const choice = schema.enum ?? schema.anyOf?.find((one) => one.enum)?.enum;
+  if (choice) said.push(choice.join(", "));
   if (minimum !== undefined) said.push(`from ${minimum}`);
   if (maximum !== undefined) said.push(`to ${maximum}`);
   if (usual !== undefined && usual !== "" && usual !== null) said.push(`default ${usual}`);

@@ -7,11 +7,13 @@ import * as figures from "./figures.js";
 const TALLEST = 210;
 const LARGEST = 16;
 const SMALLEST = 3;
+const FREE_SHOWN = 64; // free slots behind the last that is held
 const LETTERS = 12; // above the middle, and as many below
 const NAMED_MS = 120; // the pointer rests this long before its slot is looked up
 
 export class SlotMap {
   #map = null;
+  #cells = "";
   #at = null;
   #columns = 1;
   #cell = LARGEST;
@@ -39,6 +41,7 @@ export class SlotMap {
     const scale = `${map.measure} ${map.middle} ${map.reach}`;
     const before = this.#map && `${this.#map.measure} ${this.#map.middle} ${this.#map.reach}`;
     this.#map = map;
+    this.#cells = map.cells.slice(0, map.cells.replace(/\.+$/, "").length + FREE_SHOWN);
     this.#draw();
     if (scale !== before) this.#drawScale();
     this.#tell();
@@ -47,7 +50,7 @@ export class SlotMap {
   #draw() {
     const width = this.canvas.parentElement.clientWidth;
     if (!this.#map || !width) return;
-    const { cells } = this.#map;
+    const cells = this.#cells;
     const fitting = Math.floor(Math.sqrt((width * TALLEST) / cells.length));
     this.#cell = Math.min(LARGEST, Math.max(SMALLEST, fitting));
     this.#columns = Math.max(1, Math.floor(width / this.#cell));
@@ -93,7 +96,7 @@ export class SlotMap {
     const box = this.canvas.getBoundingClientRect();
     const [column, line] = [event.clientX - box.left, event.clientY - box.top].map((d) => Math.floor(d / this.#cell));
     const slot = line * this.#columns + column;
-    return column >= 0 && column < this.#columns && slot >= 0 && slot < (this.#map?.cells.length ?? 0) ? slot : null;
+    return column >= 0 && column < this.#columns && slot >= 0 && slot < this.#cells.length ? slot : null;
   }
 
   #step(event) {
@@ -103,7 +106,7 @@ export class SlotMap {
     if (by === undefined || !this.#map) return undefined;
     event.preventDefault();
     const to = this.#at === null ? 0 : from + by;
-    return this.#look(Math.min(this.#map.cells.length - 1, Math.max(0, to)));
+    return this.#look(Math.min(this.#cells.length - 1, Math.max(0, to)));
   }
 
   #look(slot) {
@@ -111,7 +114,7 @@ export class SlotMap {
     this.#at = slot;
     this.#draw();
     clearTimeout(this.#naming);
-    if (slot !== null && this.#map.cells[slot] !== ".") {
+    if (slot !== null && this.#cells[slot] !== ".") {
       this.#naming = setTimeout(() => this.#name(slot).then(() => this.#tell()), NAMED_MS);
     }
     this.#tell();
@@ -124,7 +127,7 @@ export class SlotMap {
   }
 
   async #open(slot) {
-    if (slot === null || this.#map?.cells[slot] === ".") return;
+    if (slot === null || this.#cells[slot] === ".") return;
     const found = await this.#name(slot);
     if (found) this.onOpen(found.instrument);
   }
@@ -133,7 +136,7 @@ export class SlotMap {
     const text = this.#said();
     setText(at("slot-said"), text);
     setAttributes(this.canvas, {
-      "aria-valuemin": 0, "aria-valuemax": (this.#map?.cells.length ?? 1) - 1,
+      "aria-valuemin": 0, "aria-valuemax": Math.max(0, this.#cells.length - 1),
       "aria-valuenow": this.#at ?? 0, "aria-valuetext": text,
     });
   }
@@ -144,7 +147,7 @@ export class SlotMap {
       const held = cells.length - cells.split(".").length + 1;
       return `${figures.count(held)} of ${figures.plural(cells.length, "slot")} held; point at one to see whose.`;
     }
-    if (cells[this.#at] === ".") return `Slot ${this.#at}: free`;
+    if (this.#cells[this.#at] === ".") return `Slot ${this.#at}: free`;
     const found = this.#named?.[0] === this.#at ? this.#named[1] : null;
     if (!found) return `Slot ${this.#at}`;
     const [target] = found.targets;
