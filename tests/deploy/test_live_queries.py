@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from slotcast.bootstrap import prepare
 from slotcast.simulator import Market, encode
 from tests.deploy.files import ROOT
 from tests.deploy.prometheus import CONFIG, PrometheusServer
@@ -33,6 +34,7 @@ from tests.servers import Broker
 
 SCRAPE_S = int(CONFIG["global"]["scrape_interval"].removesuffix("s"))
 PARTITIONS = 2
+pytestmark = pytest.mark.timeout(300)
 VARIABLES = {
     item["name"]: item["allValue"] if item["includeAll"] else item["current"]["value"]
     for dashboard in DASHBOARDS.values()
@@ -79,6 +81,7 @@ def prometheus(
     worker = Serving(folder, kafka.bootstrap, _redis_url, prefix, PRICE, PARTITIONS)
     load = None
     try:
+        prepare(worker.settings)  # else its first minute may be spent compiling
         worker.start(SLOTCAST_METRICS__INSTRUMENTS="30")
         load = Load(worker)
         with PrometheusServer([worker.url.removeprefix("http://")]) as server:
