@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from slotcast.delivery import Cycle
 from slotcast.engine import Engine, Stepped
 from slotcast.partition import Partition
+from slotcast.roster import Roster
 from slotcast.sheet import AWAY, Scores, Sheet
 from slotcast.slot_map import slot_map
 from slotcast.views import InstrumentView, Measure, SlotMap, Window
@@ -57,12 +58,7 @@ class Board:
         self.levels = bundle.manifest.rules.levels
         self.shown = self._sheet.shown
         self.level = self.levels[self.shown]
-        self._place: dict[tuple[int, str], int] = {}
-        self._keys: list[tuple[int, str]] = []
-        self._folded: list[str] = []
-        """Place -> the name as searching compares it."""
-        self._by_name: dict[str, list[int]] = {}
-        self._in_name_order = np.zeros(0, np.int64)
+        self._roster = Roster()
         self._as_of: dict[int, int] = {}
         """Partition -> the committed offset that its lines are as of."""
         self._version = 0
@@ -112,11 +108,11 @@ class Board:
             self._hide_all(partition)
         else:
             resets = np.flatnonzero(parsed.kind == RESET).tolist()
-            keys = [(partition, parsed.names[i]) for i in resets]
-            self._hide([self._place[key] for key in keys if key in self._place])
+            places = [self._roster.find((partition, parsed.names[i])) for i in resets]
+            self._hide([place for place in places if place is not None])
 
     def _hide_all(self, partition: int) -> None:
-        self._hide([place for (number, _), place in self._place.items() if number == partition])
+        self._hide(self._roster.of_partition(partition))
 
     def _hide(self, places: Sequence[int]) -> None:
         self._sheet.columns["ticks"][places] = 0
@@ -143,10 +139,8 @@ class Board:
             self._version += 1
             self._as_of[number] = partition.committed
             origins = self._sheet.columns["origin"]
-            self._hide([
-                place for (owner, _), place in self._place.items()
-                if owner == number and origins[place] < partition.origin
-            ])  # fmt: skip
+            here = self._roster.of_partition(number)
+            self._hide([place for place in here if origins[place] < partition.origin])
             if not entries:
                 return
             at = np.array([self._entry(number, name) for name, _, _ in entries], np.int64)
@@ -156,28 +150,25 @@ class Board:
             self._sheet.columns["version"][at] = self._version
 
     def _entry(self, partition: int, name: str) -> int:
-        place = self._place.get((partition, name))
+        place = self._roster.find((partition, name))
         if place is None:
-            place = self._place[partition, name] = self._sheet.add()
-            self._keys.append((partition, name))
-            self._folded.append(name.casefold())
-            self._by_name.setdefault(name, []).append(place)
+            self._sheet.add()
+            place = self._roster.add((partition, name))
         return place
 
     def paged_out(self, names: Sequence[tuple[int, str]]) -> None:
         """These instruments have left their slots."""
         with self._lock:
             for key in names:
-                place = self._place.get(key)
+                place = self._roster.find(key)
                 if place is not None:
                     self._sheet.columns["slot"][place] = AWAY
 
     def find(self, name: str) -> InstrumentView | None:
         """The instrument's view; the latest, if it has ticked in several partitions."""
         with self._lock:
-            places = self._by_name.get(name, [])
             c = self._sheet.columns
-            shown = [place for place in places if c["ticks"][place]]
+            shown = [place for place in self._roster.named(name) if c["ticks"][place]]
             if not shown:
                 return None
             return self._view(max(shown, key=lambda place: int(c["version"][place])))
@@ -186,14 +177,15 @@ class Board:
         """The partitions in which the instrument is shown."""
         with self._lock:
             ticks = self._sheet.columns["ticks"]
-            return [self._keys[place][0] for place in self._by_name.get(name, ()) if ticks[place]]
+            places = [place for place in self._roster.named(name) if ticks[place]]
+            return [self._roster.keys[place][0] for place in places]
 
     def page(self, window: Window) -> tuple[list[InstrumentView], int]:
         """Views of the instruments that the window asks for, and how many match.
 
         Searching and sorting are done beside the lock: the worker waits for neither.
         """
-        named = self._by_their_names()
+        named = self._roster.in_name_order()
         with self._lock:
             sheet = self._sheet
             shown = named[sheet.columns["ticks"][named] > 0]
@@ -206,22 +198,12 @@ class Board:
             ticks = self._sheet.columns["ticks"]  # who was reset meanwhile is not shown
             return [self._view(place) for place in part.tolist() if ticks[place]], len(places)
 
-    def _by_their_names(self) -> NDArray[np.int64]:
-        """All places in the order of names."""
-        with self._lock:
-            keys = self._keys.copy() if len(self._in_name_order) < len(self._keys) else []
-        if keys:
-            order = sorted(range(len(keys)), key=lambda place: (keys[place][1], keys[place][0]))
-            self._in_name_order = np.array(order, np.int64)
-        return self._in_name_order
-
     def _arranged(
         self, places: NDArray[np.int64], keys: NDArray[np.float64] | None, window: Window
     ) -> NDArray[np.int64]:
         """Those of these places, in name order, whose name matches, sorted by their keys."""
-        if wanted := window.search.casefold():
-            found = [wanted in self._folded[place] for place in places.tolist()]
-            matching = np.array(found, np.bool_)
+        if window.search:
+            matching = self._roster.matching(window.search, places)
             places, keys = places[matching], None if keys is None else keys[matching]
         if keys is None:
             return places[::-1] if window.descending else places
@@ -259,7 +241,7 @@ class Board:
         )
 
     def _view(self, place: int) -> InstrumentView:
-        partition, name = self._keys[place]
+        partition, name = self._roster.keys[place]
         return self._sheet.view(place, partition, name, self._as_of.get(partition, 0))
 
 
