@@ -7,6 +7,7 @@ changing them under running memory is refused (see docs/recovery.md).
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,8 +157,28 @@ class HttpSettings(Section):
         pattern=r"^https?://[^/\s]+[^\s]*$",
         description="URL of this worker for the others; none = host and port.",
     )
-    token: SecretStr | None = Field(None, description="Bearer token for resets; none = open.")
+    token: Secret | None = Field(None, description="Bearer token for resets; none = open.")
+    token_file: Path | None = Field(None, description="File with `token`.")
+    anyone_may_reset: bool = Field(
+        False, description="Serve an address beyond loopback although there is no token."
+    )
     reset_timeout_s: float = Field(10.0, gt=0, description="Wait for a reset's commit, then 202.")
+
+    @model_validator(mode="after")
+    def _open_doors_are_meant(self) -> HttpSettings:
+        if self.token is None and not self.anyone_may_reset and not _is_loopback(self.host):
+            raise ValueError(
+                f"without a token, everyone who reaches {self.host} may reset: set token_file, or"
+                " host = 127.0.0.1, or anyone_may_reset = true if that is meant"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class MetricsSettings(Section):

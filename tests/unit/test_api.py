@@ -670,7 +670,7 @@ def test_port_zero_takes_a_free_port_that_is_known() -> None:
     ("more", "wanted"),
     [
         ({}, "http://127.0.0.1:{port}"),
-        ({"host": "0.0.0.0"}, "http://{name}:{port}"),
+        ({"host": "0.0.0.0", "token": "x"}, "http://{name}:{port}"),
         ({"advertise": "https://w0.example/slotcast/"}, "https://w0.example/slotcast"),
     ],
 )

@@ -1,19 +1,23 @@
 """The first thing a request meets: routing on the path as it was sent, and a limit on bodies.
 
+It is also the last thing an answer meets: headers keep browsers from doing more with it than they
+should.
+
 An ASGI server decodes `%2F` before routing, which would make the instrument `a/reset` and the reset
 of `a` one path. Here routes see the encoded path, and `instrument_name` decodes the part they cut.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import Depends, Path
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slotcast.api.problems import INVALID, LENGTH_MISSING, TOO_LARGE, Refused, problem
+from slotcast.api.problems import INVALID, LENGTH_MISSING, SAFE_HEADERS, TOO_LARGE, Refused, problem
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -28,12 +32,21 @@ class Doorway:
         """Serve a request on its encoded path, or refuse its body."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        send = partial(_send_safely, send)
         if raw := scope.get("raw_path"):
             scope = {**scope, "path": raw.decode("latin-1")}
         if refused := _refusal(Headers(scope=scope)):
             await _discard_body(receive)
             return await problem(scope["path"], refused)(scope, receive, send)
         return await self._app(scope, receive, send)
+
+
+async def _send_safely(send: Send, message: Message) -> None:
+    if message["type"] == "http.response.start":
+        headers = MutableHeaders(scope=message)
+        for name, value in SAFE_HEADERS.items():
+            headers.setdefault(name, value)
+    await send(message)
 
 
 def _refusal(headers: Headers) -> Refused | None:

@@ -23,6 +23,14 @@ from starlette.responses import JSONResponse, Response
 from slotcast.views import LogUnavailable, MemoryUnavailable, ResetForbidden, UnknownPartition
 from slotcast.workers.port import RegistryUnavailable
 
+SAFE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every answer that does not say otherwise: it is for programs, or for our own page."""
+
 PROBLEM_JSON = "application/problem+json"
 _log = logging.getLogger(__name__)
 
@@ -135,7 +143,7 @@ def problem(path: str, refused: Refused) -> Response:
         "instance": path,
         **refused.more,
     }
-    headers = {"Cache-Control": "no-store", **(refused.headers or {})}
+    headers = {"Cache-Control": "no-store", **SAFE_HEADERS, **(refused.headers or {})}
     return JSONResponse(body, kind.status, headers, media_type=PROBLEM_JSON)
 
 

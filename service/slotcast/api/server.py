@@ -18,6 +18,8 @@ from slotcast.settings import HttpSettings
 
 START_TIMEOUT_S = 10.0
 PATIENCE_S = 2
+CONNECTIONS = 512
+"""At a time; whoever comes then is sent away with 503, before it costs anything."""
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that bind all of a machine's -> the loopback one among them."""
 
@@ -104,6 +106,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",
+                limit_concurrency=CONNECTIONS,
                 timeout_graceful_shutdown=PATIENCE_S,
             )
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from functools import partial
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -53,10 +54,26 @@ async def authorise(request: Request, credentials: Credentials) -> None:
 async def refuse_foreign_pages(request: Request) -> None:
     """Raise `Refused` when a browser sends this for a page of another site."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is None:
+        return
+    page = urlsplit(origin)
+    if page.netloc != request.headers.get("host"):
         raise Refused(
             problems.FOREIGN_PAGE, f"{origin} may not reset: send the request without a browser"
         )
+    # A site can let its own name lead to our address; to an address, or with a token, it cannot.
+    http: HttpSettings = request.app.state.http
+    if http.token is None and not _is_ours(page.hostname or "", http):
+        detail = f"{origin} may not reset by that name: set token or advertise in [http]"
+        raise Refused(problems.FOREIGN_PAGE, detail)
+
+
+def _is_ours(host: str, http: HttpSettings) -> bool:
+    """Whether the name is an address, this computer, or configured as this worker's."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return host in ("localhost", urlsplit(http.advertise or "").hostname)
 
 
 router = APIRouter(
