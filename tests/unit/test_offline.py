@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slotcast_models import scores
+from slotcast_models.backtest import prequential
 from slotcast_models.columns import Columns
+from slotcast_models.schema import TickSchema
 from slotcast_models.step import StepProgram
 from slotcast_models.windows import windows
 from tests.networks import stepped
-from tests.streams import LEVEL, columns
+from tests.streams import LEVEL, columns, predictor
 from tests.unit.test_recording import bundle, recorded
 
 PERIOD = 100
@@ -65,6 +68,27 @@ def test_no_model_with_a_window_of_three_steps_learns_that_period() -> None:
 
     persistence = float(((seen.y[:, 0] - seen.x[:, -1, 0]) ** 2).mean())
     assert best > 0.4 * persistence
+
+
+@pytest.mark.timeout(300)
+def test_eight_market_features_have_names_and_the_last_of_them_is_learnt_from() -> None:
+    names = ("open", "high", "low", "volume", "bid", "ask", "spread", "flow")
+    close = TickSchema(targets=("close",), kind="sensor")  # type: ignore[arg-type]
+    market = TickSchema(targets=("close",), features=names, kind="sensor")  # type: ignore[arg-type]
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(1_500, 8)).cumsum(axis=0)
+    value = np.concatenate([[0.0], inputs[:-1, 7]]) + 0.1 * rng.normal(size=1_500)
+    inputs[:, :7][rng.random((1_500, 7)) < 0.1] = np.nan  # a feature may be missing
+
+    skill = []
+    for schema, ticks in ((market, np.column_stack([value, inputs])), (close, value[:, None])):
+        told = prequential(predictor(schema), columns(ticks), 1)
+        kept = slice(500, None)
+        error, naive = ((told.value - f)[kept] for f in (told.point, told.naive))
+        skill.append(scores.skill(error, naive))
+
+    assert skill[0] > 0.9
+    assert skill[1] < 0.1
 
 
 @fitting
