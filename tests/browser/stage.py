@@ -6,11 +6,11 @@ import time
 from typing import Any, Self
 from zlib import crc32
 
-from slotcast.bootstrap import Service
+from slotcast.bootstrap import Service, prepare
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.log.port import Poll
 from slotcast.run_settings import market_settings
-from slotcast.settings import HttpSettings, Settings
+from slotcast.settings import HttpSettings
 from slotcast.simulator import Market, encode
 from slotcast.store.memory import MemoryStore
 from slotcast.workers.memory import MemoryRegistry
@@ -40,12 +40,12 @@ class Stage:
         partitions: int = 2,
         slots: int = 64,
         workers: int = 1,
-        settings: Settings | None = None,
         **http: Any,
     ) -> None:
+        base = market_settings(0, slots)
+        prepare(base)  # else the first ticks may wait for the compiler
         self.broker = MemoryBroker(partitions)
         self.market = Market(instruments)
-        base = settings or market_settings(0, slots)
         store, registry = MemoryStore(), MemoryRegistry()
         self.services = []
         for number in range(workers):

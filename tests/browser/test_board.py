@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
+pytestmark = pytest.mark.timeout(300)  # the first one may wait for the compiler
 DASH = "\u2013"
 
 

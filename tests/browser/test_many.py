@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
+pytestmark = pytest.mark.timeout(300)  # the first one may wait for the compiler
 COUNT_EVENTS = """
     window.events = [];
     window.EventSource = class extends EventSource {
