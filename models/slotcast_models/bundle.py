@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -92,13 +92,24 @@ class Bundle:
     manifest: Manifest
     program: bytes
     vectors: Vectors | None = None
+    sha256: str = field(default="", compare=False)
+    """Of the manifest file, which has those of all others: it pins every byte of the directory."""
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Bundle:
-        """Read and check a bundle directory (the default bundle for None). Raises BundleError."""
+    def load(cls, path: Path | None = None, pinned: str | None = None) -> Bundle:
+        """Read and check a bundle directory (the default bundle for None). Raises BundleError.
+
+        `pinned` is the sha256 that its manifest must have.
+        """
         path = path or DEFAULT
         try:
-            text = (path / MANIFEST).read_text()
+            text = (path / MANIFEST).read_bytes()
+            sha256 = hashlib.sha256(text).hexdigest()
+            if pinned is not None and pinned != sha256:
+                raise BundleError(
+                    f"bundle {path}: {MANIFEST} has sha256 {sha256}, bundle.sha256 is {pinned}:"
+                    " give the bundle that was meant, or pin this one if it is"
+                )
             facts = json.loads(text)
             version = facts.get("format") if isinstance(facts, dict) else None
             if version != FORMAT:
@@ -117,7 +128,7 @@ class Bundle:
                 raise BundleError(f"bundle {path}: {name} differs from its manifest: copy it again")
         if STEP not in contents:
             raise BundleError(f"bundle {path} has no {STEP}: export it with slotcast_models.export")
-        return cls(manifest, contents[STEP], _vectors_of(path, manifest, contents))
+        return cls(manifest, contents[STEP], _vectors_of(path, manifest, contents), sha256)
 
     def bind(self, schema: TickSchema) -> Bundle:
         """This bundle for ticks of `schema`. Raises BundleError if it cannot step them."""

@@ -66,7 +66,7 @@ EXPECTED = (LogError, StoreError, RecoveryImpossible, UnknownControl)
 
 def load_bundle(settings: Settings) -> Bundle:
     """The configured bundle, bound to the configured schema, else its own. Raises BundleError."""
-    bundle = Bundle.load(settings.bundle.path)
+    bundle = Bundle.load(settings.bundle.path, settings.bundle.sha256)
     own = bundle.manifest.tick_schema or TickSchema.default()
     bound = bundle.bind(settings.tick_schema or own)
     try:

@@ -19,6 +19,7 @@ def facts(bundle: Bundle) -> dict[str, Any]:
     return {
         "identity": bundle.identity,
         "fingerprint": bundle.fingerprint,
+        "sha256": bundle.sha256,
         "numerics": numerics(),
         "network": " -> ".join(f"{kind} {units}" for kind, units in network.cells) + " -> linear",
         "network_rows": f"one per {network.rows}",

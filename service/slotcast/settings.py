@@ -194,6 +194,11 @@ class BundleSettings(Section):
     """`[bundle]`: the network and everything else the fold depends on."""
 
     path: Path | None = Field(None, description="Bundle directory; none = the default bundle.")
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="Of its manifest, which pins every file; none = any bundle that is whole.",
+    )
 
 
 class Settings(BaseSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
 
     assert saved == default
     assert saved.fingerprint == default.fingerprint
+
+
+def test_a_pinned_bundle_is_that_one_or_none(folder: Path) -> None:
+    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+    assert Bundle.load(folder).sha256 == digest
+    assert Bundle.load(folder, digest).bind(LEVEL).sha256 == digest
+    rewrite(folder, lambda facts: facts["network"].update(training="by somebody else"))
+    with pytest.raises(BundleError, match=rf"manifest.json has sha256 .*bundle.sha256 is {digest}"):
+        Bundle.load(folder, digest)
 
 
 def test_the_default_has_the_default_rules() -> None:
