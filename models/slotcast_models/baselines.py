@@ -53,7 +53,10 @@ def best_ewma(x: Floats, known: int) -> Floats:
 
 
 def ar1(x: Floats) -> Floats:
-    """c + phi x[i - 1] by least squares over all pairs so far, from the tenth value on."""
+    """c + phi x[i - 1] by least squares over all pairs so far, from the tenth value on.
+
+    phi stays within -1 and 1: ten prices that hardly move and one jump would say far more.
+    """
     found = persistence(x)
     _ar1(x, found)
     return found
@@ -64,7 +67,8 @@ def _ar1(x: Floats, found: Floats) -> None:
     mean_x, mean_y, product, square = 0.0, 0.0, 0.0, 0.0
     for i in range(1, x.shape[0]):
         if i >= 10 and square > 0.0:
-            found[i] = mean_y + product / square * (x[i - 1] - mean_x)
+            phi = max(-1.0, min(1.0, product / square))
+            found[i] = mean_y + phi * (x[i - 1] - mean_x)
         ahead = x[i - 1] - mean_x  # sums about the running means (Welford, 1962)
         mean_x += ahead / i
         mean_y += (x[i] - mean_y) / i

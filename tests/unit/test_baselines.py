@@ -61,10 +61,18 @@ def test_the_best_ewma_of_noise_is_slow_and_of_a_walk_is_fast() -> None:
 
 
 def test_ar1_is_the_regression_on_all_pairs_so_far() -> None:
-    x = noise(60).cumsum()
+    x = noise(60)
     slope, intercept = np.polyfit(x[:49], x[1:50], 1)
 
     assert baselines.ar1(x)[50] == pytest.approx(intercept + slope * x[49])
+
+
+def test_ar1_follows_no_slope_above_1() -> None:
+    x = np.concatenate([np.full(9, 1.0), [1.01, 2.0]])
+
+    found = baselines.ar1(np.append(x, 2.0))[11]
+
+    assert found == pytest.approx(2.0 + (x[1:].mean() - x[:-1].mean())), "a drift at most"
 
 
 def test_the_seasonal_naive_is_the_value_a_season_ago() -> None:
