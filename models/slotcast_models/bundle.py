@@ -201,11 +201,12 @@ class Bundle:
             quantities=quantities,
             targets=targets,
             lags=rules.lags,
-            features=1 + rules.lags + 1 + 2 * self.siblings + seasons.features + 1,
+            features=1 + rules.lags + 1 + 2 * self.siblings + seasons.features + 2,
             levels=len(rules.levels),
             ring=seasons.ring,
             bins=seasons.bins,
             extras=len(network.extras),
+            smoothers=len(rules.smoothing_rates),
             vector=network.embedding,
         )
 

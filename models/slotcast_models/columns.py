@@ -60,6 +60,7 @@ class Plan(NamedTuple):
     rules: NDArray[np.float64]
     levels: NDArray[np.float64]
     start: NDArray[np.float64]  # [2, L] trackers of a fresh row
+    rates: NDArray[np.float64]  # [S] of the smoothers
     log: NDArray[np.bool_]  # [Q]
     gain: NDArray[np.float64]  # [R] scratch of the readout
     per_target: bool  # one network row per target with its own inputs, or one per instrument

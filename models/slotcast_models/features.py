@@ -15,6 +15,7 @@ from slotcast_models.memory import (
     LEVEL,
     MEDIAN_NS,
     PRESENT,
+    SMOOTH,
     STEP,
     STEP_NS,
     Memory,
@@ -22,6 +23,7 @@ from slotcast_models.memory import (
 )
 from slotcast_models.scaling import INPUT_LIMIT, clip, scale_of
 from slotcast_models.seasons import season_features
+from slotcast_models.smoothing import smooth_change
 
 
 @compiled
@@ -96,7 +98,8 @@ def readout_features(
 ) -> None:
     """What the readout of target `j` sees.
 
-    Bias, own lags, own deviation, change and deviation of siblings, seasons, network output.
+    Bias, own lags, own deviation, change and deviation of siblings, seasons, smoothers, network
+    output.
     """
     features, lags = memory.features[slot, j], memory.lags[slot, j]
     features[0] = 1.0
@@ -116,4 +119,7 @@ def readout_features(
             place += 2
             left -= 1
     place = season_features(memory, slot, j, scale, place, plan.seasons)
-    features[place] = clip(output, INPUT_LIMIT)
+    smoothers, u = memory.smoothers[slot, j], memory.quantity[slot, j, U]
+    features[place] = smooth_change(smoothers, u, scale, plan.rules)
+    memory.target[slot, j, SMOOTH] = features[place]
+    features[place + 1] = clip(output, INPUT_LIMIT)

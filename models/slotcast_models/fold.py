@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from slotcast_models.columns import FREE, RESET, TICK, Columns, Plan, Published
 from slotcast_models.compiled import compiled, copy_row, packed
-from slotcast_models.features import first_sibling, network_inputs, readout_features
+from slotcast_models.features import network_inputs, readout_features
+from slotcast_models.fresh import forget_covariance, wipe
 from slotcast_models.intervals import (
     LOWER,
     UPPER,
@@ -35,6 +36,7 @@ from slotcast_models.memory import (
     BASE,
     BREAKS,
     CHANGE,
+    CHANGES,
     ERROR_SCALE,
     GAPS,
     HERE,
@@ -42,7 +44,6 @@ from slotcast_models.memory import (
     MEDIAN_NS,
     MISSING,
     MODEL,
-    NEVER,
     ORIGIN,
     PENDING,
     POINT,
@@ -53,9 +54,6 @@ from slotcast_models.memory import (
     SHARE,
     SQUARED_ERROR,
     SQUARED_NAIVE,
-    STAGE,
-    STAGE_P,
-    STEP,
     STEP_NS,
     TICKS,
     UNSEEN,
@@ -72,13 +70,10 @@ from slotcast_models.readout import (
 )
 from slotcast_models.rules import (
     BREAK_SCALES,
+    FIRST_CHANGES,
     GAP_MEDIANS,
     MAX_GAP_NS,
     PROFILE_RATE,
-    RIDGE,
-    SIBLING_RIDGE,
-    STAGE_PRIOR,
-    STAGE_RIDGE,
     WARMUP_TICKS,
 )
 from slotcast_models.scaling import (
@@ -90,44 +85,16 @@ from slotcast_models.scaling import (
     scale_of,
     value_of,
 )
-from slotcast_models.seasons import bin_of, learn_profile, shift_ring, take_step
+from slotcast_models.seasons import (
+    bin_of,
+    comes_into_reach,
+    learn_profile,
+    shift_ring,
+    take_step,
+)
+from slotcast_models.smoothing import learn_losses, move_smoothers
 
 MEDIAN_RATE = 0.05
-
-
-@compiled
-def wipe(memory: Memory, slot: int, plan: Plan) -> None:
-    """Make the row a fresh one; the log's own bookkeeping (applied, marks, shares) stays."""
-    memory.net[slot, :] = 0.0
-    memory.inputs[slot, :, :] = 0.0
-    memory.quantity[slot, :, :] = 0.0
-    memory.target[slot, :, :] = 0.0
-    memory.lags[slot, :, :] = 0.0
-    memory.weights[slot, :, :] = 0.0
-    memory.cov[slot, :, :, :] = 0.0
-    memory.features[slot, :, :] = 0.0
-    memory.bounds[slot, :, :, :] = 0.0
-    memory.covered[slot, :, :] = 0
-    memory.ring[slot, :, :] = 0.0
-    memory.ring_step[slot, :] = NEVER
-    memory.profile[slot, :, :] = 1.0
-    memory.extra[slot, :, :] = 0.0
-    memory.pace[slot, :] = 0.0
-    size = memory.weights.shape[2]
-    for j in range(memory.weights.shape[1]):
-        memory.weights[slot, j, size - 1] = 1.0  # trust the network's output at first
-        memory.target[slot, j, STAGE] = plan.rules[STAGE_PRIOR]
-        memory.target[slot, j, STAGE_P] = 1.0 / plan.rules[STAGE_RIDGE]
-        copy_row(memory.quantiles[slot, j, LOWER], plan.start[LOWER])
-        copy_row(memory.quantiles[slot, j, UPPER], plan.start[UPPER])
-        for i in range(size):
-            memory.cov[slot, j, i, i] = 1.0 / plan.rules[RIDGE]
-        own = first_sibling(memory)
-        for i in range(own, own + 2 * plan.siblings):
-            memory.cov[slot, j, i, i] = 1.0 / (plan.rules[RIDGE] * plan.rules[SIBLING_RIDGE])
-    count = memory.counts[slot]
-    count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
-    count[GAPS], count[BREAKS], count[STEP] = 0, 0, 0
 
 
 @compiled
@@ -178,16 +145,32 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
 
 
 @compiled
+def is_awake(memory: Memory, slot: int, j: int, plan: Plan) -> bool:
+    """Whether the pending forecast had a scale, and target `j` has changed often enough for one.
+
+    The first change of a sensor that was stuck says little of the next.
+    """
+    enough = memory.quantity[slot, j, CHANGES] >= plan.rules[FIRST_CHANGES]
+    return enough and memory.target[slot, j, SCALE] > 0.0  # type: ignore[no-any-return]
+
+
+@compiled
 def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
-    """3: gate, second stage and readout of target `j`, with what its forecast stored."""
-    target = memory.target[slot, j]
-    if target[SCALE] == 0.0 or memory.counts[slot, TICKS] <= plan.rules[WARMUP_TICKS]:
+    """3: gate, second stage and readout of target `j`, with what its forecast stored.
+
+    When a longest season has come into reach, the weights were learnt without it: they are kept,
+    and learnt anew.
+    """
+    target, ticks = memory.target[slot, j], memory.counts[slot, TICKS]
+    if not is_awake(memory, slot, j, plan) or ticks <= plan.rules[WARMUP_TICKS]:
         return
+    if comes_into_reach(ticks, plan.seasons):
+        forget_covariance(memory, slot, j, plan)
     label = clip(change / target[SCALE], INPUT_LIMIT)
     learn_gate(target, label, plan.rules)
     learn_stage(target, label, plan.rules)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
-    cov, ticks = packed(memory.cov[slot, j]), memory.counts[slot, TICKS]
+    cov = packed(memory.cov[slot, j])
     learn_readout(weights, cov, features, label, plan.rules, plan.gain, ticks)
 
 
@@ -224,11 +207,15 @@ def take_quantity(
         if known and kind == TICK and memory.counts[slot, PENDING] == 1:
             score(memory, slot, q, value, u, plan)
             if not broken:
+                usual = memory.target[slot, q, SCALE]
+                if usual > 0.0:
+                    learn_losses(memory.smoothers[slot, q], u, quantity[U], usual, plan.rules)
                 learn(memory, slot, q, change, plan)
         if broken:
             memory.counts[slot, BREAKS] += 1
             shift_ring(memory, slot, q, change)
         push_change(memory, slot, q, change, gap or broken)
+        move_smoothers(memory.smoothers[slot, q], plan.rates, u, first or jumped)
     if kind == TICK and known:
         learn_scale(quantity, change, plan.rules)
     learn_level(quantity, u, first or jumped, plan.rules)
@@ -292,8 +279,8 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     readout_features(memory, slot, j, scale, output, plan)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
     change = candidate_change(target, weights, features)
-    is_model = scale > 0.0 and gate_is_open(target, plan.rules)
     target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
+    is_model = is_awake(memory, slot, j, plan) and gate_is_open(target, plan.rules)
     if memory.profile.shape[2] > 0:
         target[ERROR_SCALE] *= memory.profile[slot, j, bin_of(memory, slot, plan.seasons)]
     target[MODEL], target[POINT] = 0.0, quantity[U]

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 # memory.quantity[slot, q, .]: per quantity (targets first, then features). "u" is the value, or its
 # logarithm where the schema says so; scales and levels are in units of u.
-VALUE, U, CHANGE, SCALE_SUM, SCALE_WEIGHT, BUSY_SUM, BUSY_WEIGHT, LEVEL, PRESENT = range(9)
-QUANTITY_FIELDS = 9
+VALUE, U, CHANGE, SCALE_SUM, SCALE_WEIGHT, BUSY_SUM, BUSY_WEIGHT, LEVEL, PRESENT, CHANGES = range(
+    10
+)
+QUANTITY_FIELDS = 10
 UNSEEN, HERE, MISSING, LOST = 0.0, 1.0, -1.0, -2.0
 """What PRESENT says: no tick had the quantity yet, the last one has it, the last one lacks it, it
 has been missing since before a gap."""
@@ -27,7 +29,8 @@ ERROR_SUM, ERROR_WEIGHT, STAGE, STAGE_P, GATE_SUM, GATE_SQUARES, GATE_WEIGHT, GA
     6, 14
 )
 SQUARED_ERROR, SQUARED_NAIVE, ABSOLUTE_ERROR, ABSOLUTE_NAIVE, PUBLISHED = range(14, 19)
-TARGET_FIELDS = 19
+SMOOTH, LEAN, LEAN_P, STAGE_LEAN_P = range(19, 23)  # of the pending forecast; of the second stage
+TARGET_FIELDS = 23
 
 # memory.pace[slot, .]: nanoseconds between ticks.
 STEP_NS, MEDIAN_NS = range(2)
@@ -52,6 +55,7 @@ class Memory(NamedTuple):
     vector: NDArray[np.float32]  # [slots, vector]        the instrument's, learnt in training
     quantity: NDArray[np.float64]  # [slots, Q, QUANTITY_FIELDS]
     target: NDArray[np.float64]  # [slots, T, TARGET_FIELDS]
+    smoothers: NDArray[np.float64]  # [slots, T, 2, S]          levels in u, and their losses
     lags: NDArray[np.float64]  # [slots, T, lags]          own changes, newest first, in u
     weights: NDArray[np.float64]  # [slots, T, R]             readout
     cov: NDArray[np.float64]  # [slots, T, R, R]          readout covariance
@@ -87,6 +91,7 @@ class Layout:
     ring: int = 0
     bins: int = 0
     extras: int = 0
+    smoothers: int = 0
     vector: int = 0
 
     def dtype(self) -> np.dtype[np.void]:
@@ -98,6 +103,7 @@ class Layout:
             ("vector", "<f4", (self.vector,)),
             ("quantity", "<f8", (self.quantities, QUANTITY_FIELDS)),
             ("target", "<f8", (t, TARGET_FIELDS)),
+            ("smoothers", "<f8", (t, 2, self.smoothers)),
             ("lags", "<f8", (t, self.lags)),
             ("weights", "<f8", (t, r)),
             ("cov", "<f8", (t, r, r)),

@@ -28,9 +28,11 @@ from slotcast_models.columns import (
     Published,
     allocate_published,
 )
-from slotcast_models.fold import restate, wipe
+from slotcast_models.fold import restate
+from slotcast_models.fresh import wipe
 from slotcast_models.intervals import start_quantiles, widen_bounds
 from slotcast_models.memory import (
+    LEAN,
     MEDIAN_NS,
     NEVER,
     POINT,
@@ -71,6 +73,7 @@ class Predictor:
             rules=rules.as_array(gap_ns, schema.kind),
             levels=np.array(rules.levels),
             start=start_quantiles(rules.levels),
+            rates=np.array(rules.smoothing_rates, np.float64),
             log=np.array([q.log for q in schema.quantities]),
             gain=np.zeros(bundle.layout.features),
             per_target=bundle.manifest.network.rows == "target",
@@ -168,8 +171,8 @@ class Predictor:
         memory = view(np.concatenate([row, row]))  # one slot alone would be compiled anew
         if memory.counts[0, TICKS] == 0:
             raise ValueError("no ticks yet: nothing to run on from")
-        stage = memory.target[:, :, STAGE]
-        np.clip(stage, self.plan.rules[STAGE_PRIOR], 1.0, out=stage)
+        for share in (memory.target[:, :, STAGE], memory.target[:, :, LEAN]):
+            np.clip(share, self.plan.rules[STAGE_PRIOR], 1.0, out=share)
         targets, levels = self.layout.targets, self.layout.levels
         points = np.zeros((steps, targets))
         lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))

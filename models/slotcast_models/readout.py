@@ -21,7 +21,11 @@ from slotcast_models.memory import (
     GATE_SUM,
     GATE_WEIGHT,
     GATE_WEIGHT2,
+    LEAN,
+    LEAN_P,
+    SMOOTH,
     STAGE,
+    STAGE_LEAN_P,
     STAGE_P,
 )
 from slotcast_models.rules import (
@@ -38,6 +42,7 @@ from slotcast_models.scaling import clip
 ERROR_LIMIT = 6.0
 INFLATION_LIMIT = 100.0
 STAGE_LIMIT = 1.2
+ROUNDING = 1e-12
 YOUNGEST_TICKS = 6.0
 """A young readout looks back over this many ticks per feature, and a share of its ticks more."""
 
@@ -95,13 +100,26 @@ def learn_readout(
 
 @compiled
 def learn_stage(target: NDArray[np.float64], label: float, rules: NDArray[np.float64]) -> None:
-    """Second stage: how much of the readout's change to publish, one scalar by least squares."""
-    base, forgetting = target[BASE], rules[STAGE_FORGETTING]
-    if target[STAGE_P] > INFLATION_LIMIT / rules[STAGE_RIDGE]:
-        forgetting = 1.0
-    gain = target[STAGE_P] * base / (forgetting + base * base * target[STAGE_P])
-    target[STAGE] += gain * (label - target[STAGE] * base)
-    target[STAGE_P] = (target[STAGE_P] - gain * base * target[STAGE_P]) / forgetting
+    """Second stage: how much to publish of the smoothers' change, and of what the readout adds.
+
+    Recursive least squares of two numbers; forgetting pauses for one that nothing is learnt of.
+    """
+    smooth, added = target[SMOOTH], target[BASE] - target[SMOOTH]
+    most, fading = INFLATION_LIMIT / rules[STAGE_RIDGE], 1.0 / math.sqrt(rules[STAGE_FORGETTING])
+    lean = fading if target[LEAN_P] <= most else 1.0
+    stage = fading if target[STAGE_P] <= most else 1.0
+    target[LEAN_P] *= lean * lean
+    target[STAGE_P] *= stage * stage
+    target[STAGE_LEAN_P] *= lean * stage
+    lean_gain = target[LEAN_P] * smooth + target[STAGE_LEAN_P] * added
+    stage_gain = target[STAGE_LEAN_P] * smooth + target[STAGE_P] * added
+    denominator = 1.0 + smooth * lean_gain + added * stage_gain
+    error = label - target[LEAN] * smooth - target[STAGE] * added
+    target[LEAN] += lean_gain * error / denominator
+    target[STAGE] += stage_gain * error / denominator
+    target[LEAN_P] -= lean_gain * lean_gain / denominator
+    target[STAGE_P] -= stage_gain * stage_gain / denominator
+    target[STAGE_LEAN_P] -= lean_gain * stage_gain / denominator
 
 
 @compiled
@@ -118,13 +136,18 @@ def learn_gate(target: NDArray[np.float64], label: float, rules: NDArray[np.floa
 
 @compiled
 def gate_is_open(target: NDArray[np.float64], rules: NDArray[np.float64]) -> bool:
-    """Whether the gain's t value, over its effective number of ticks, exceeds the rule's."""
+    """Whether the gain's t value, over its effective number of ticks, exceeds the rule's.
+
+    Always, where the rule is minus infinity: there the model need not prove itself.
+    """
     weight = target[GATE_WEIGHT]
+    if rules[GATE_T] == -math.inf:
+        return True
     if weight == 0.0:
         return False
     mean = target[GATE_SUM] / weight
     variance = target[GATE_SQUARES] / weight - mean * mean
-    if variance <= 0.0:
+    if variance <= ROUNDING * mean * mean:  # of one tick's gain, say
         return False
     error = math.sqrt(variance * target[GATE_WEIGHT2]) / weight
     return mean > rules[GATE_T] * error  # type: ignore[no-any-return]
@@ -136,5 +159,7 @@ def candidate_change(
 ) -> float:
     """The scaled change the second stage would publish; stores it and the readout's own."""
     target[BASE] = clip(dot(weights, features), ERROR_LIMIT)
-    target[CANDIDATE] = max(0.0, min(STAGE_LIMIT, target[STAGE])) * target[BASE]
+    lean = max(0.0, min(STAGE_LIMIT, target[LEAN]))
+    stage = max(0.0, min(STAGE_LIMIT, target[STAGE]))
+    target[CANDIDATE] = lean * target[SMOOTH] + stage * (target[BASE] - target[SMOOTH])
     return target[CANDIDATE]  # type: ignore[no-any-return]

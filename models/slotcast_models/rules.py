@@ -43,6 +43,18 @@ class FoldRules(BaseModel):
     stage_ridge: float | None = Field(
         None, gt=0, description="Second-stage prior precision; else by kind."
     )
+    first_changes: int = Field(
+        2, ge=1, description="Changes other than 0 before the model learns or is published."
+    )
+    smoothing_rates: tuple[float, ...] = Field(
+        (0.05, 0.1, 0.2, 0.35, 0.55, 0.8), description="Weights of a value in the smoothers."
+    )
+    smoothing_forgetting: float = Field(
+        0.95, gt=0, le=1, description="Forgetting of the smoothers' errors per tick."
+    )
+    smoothing_sharpness: float = Field(
+        0.5, gt=0, description="How sharply smaller errors favour a smoother."
+    )
     gate_rate: float = Field(0.0002, gt=0, le=1, description="Weight of a gain in the gate.")
     gate_t: float | None = Field(
         None, description="Publish the model above this t value of its gain; else by kind."
@@ -55,7 +67,7 @@ class FoldRules(BaseModel):
     lags: int = Field(4, ge=1, description="Own recent changes the readout sees.")
     siblings: int = Field(12, ge=0, description="Most sibling quantities the readout sees.")
     season_repeats: int = Field(
-        2, ge=1, description="Shortest seasons that the readout looks back, one by one."
+        2, ge=1, description="Shortest seasons in the mean where no longer one is declared."
     )
     season_reach: int = Field(
         1, ge=0, description="Changes seen on either side of the one a season ago."
@@ -72,6 +84,13 @@ class FoldRules(BaseModel):
         if not levels or not rising:
             raise ValueError(f"levels {list(levels)}: need one or more, rising, between 0 and 1")
         return levels
+
+    @field_validator("smoothing_rates")
+    @classmethod
+    def _rates_are_shares(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0.0 < rate < 1.0 for rate in rates):
+            raise ValueError(f"smoothing_rates {list(rates)}: need each between 0 and 1")
+        return rates
 
     def as_array(self, max_gap_ns: float, kind: str | None = None) -> NDArray[np.float64]:
         """The constants in the order of the indices below, for the compiled loops.
@@ -105,11 +124,10 @@ _ORDER = (
     "scale_rate", "level_rate", "error_rate", "break_scales", "gap_medians", "forgetting", "ridge",
     "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
     "interval_rate", "profile_rate", "forgetting_share",
-    "sibling_ridge",
+    "sibling_ridge", "first_changes", "smoothing_forgetting", "smoothing_sharpness",
 )  # fmt: skip
 
 SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
 WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
-GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, SIBLING_RIDGE, MAX_GAP_NS = range(
-    11, 18
-)
+GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, SIBLING_RIDGE = range(11, 17)
+FIRST_CHANGES, SMOOTHING_FORGETTING, SMOOTHING_SHARPNESS, MAX_GAP_NS = range(17, 21)

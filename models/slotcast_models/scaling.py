@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.compiled import compiled
-from slotcast_models.memory import BUSY_SUM, BUSY_WEIGHT, LEVEL, SCALE_SUM, SCALE_WEIGHT
+from slotcast_models.memory import BUSY_SUM, BUSY_WEIGHT, CHANGES, LEVEL, SCALE_SUM, SCALE_WEIGHT
 from slotcast_models.rules import LEVEL_RATE, SCALE_RATE
 
 CLIP_SQUARED = 36.0
@@ -49,6 +49,7 @@ def learn_scale(quantity: NDArray[np.float64], change: float, rules: NDArray[np.
     if square > 0.0:
         quantity[BUSY_SUM] += rate * (square - quantity[BUSY_SUM])
         quantity[BUSY_WEIGHT] += rate * (1.0 - quantity[BUSY_WEIGHT])
+        quantity[CHANGES] += 1.0
 
 
 @compiled

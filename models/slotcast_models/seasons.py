@@ -33,12 +33,14 @@ class Seasons(NamedTuple):
     length: int  # of the shortest season in steps, 0 without seasons
     lookbacks: NDArray[np.int64]  # [K] steps to look back from the next tick, rising
     reach: int
+    repeats: int  # shortest seasons that the mean is over
     waves: NDArray[np.float64]  # [length, 2 * harmonics] sine and cosine of each phase
 
     @property
     def ring(self) -> int:
         """Values that a row has to keep per target."""
-        return int(self.lookbacks[-1]) + self.reach + 1 if self.length else 0
+        longest = max(int(self.lookbacks[-1]), self.repeats * self.length) if self.length else 0
+        return longest + self.reach + 1 if self.length else 0
 
     @property
     def bins(self) -> int:
@@ -47,16 +49,16 @@ class Seasons(NamedTuple):
 
     @property
     def features(self) -> int:
-        """Readout features per target: per lookback the changes around it and the level."""
-        return len(self.lookbacks) * (2 * self.reach + 2) + int(self.waves.shape[1])
+        """Readout features per target: changes and level per lookback, mean changes, waves."""
+        if not self.length:
+            return 0
+        changes = 2 * self.reach + 1
+        return len(self.lookbacks) * (changes + 1) + changes + int(self.waves.shape[1])
 
 
 def declared(lengths: Sequence[int], step_ms: int | None, rules: FoldRules) -> Seasons:
     """Seasons of these lengths in steps, rising; none at all for an empty sequence."""
     shortest = lengths[0] if lengths else 0
-    repeats = {shortest * i for i in range(1, rules.season_repeats + 1)} if lengths else set()
-    # A repeat beyond the next season would make the ring longer for little.
-    kept = {n for n in repeats if len(lengths) == 1 or n < lengths[1]} | set(lengths)
     angles = [2.0 * math.pi * h / max(shortest, 1) for h in range(1, rules.harmonics + 1)]
     waves = [
         [wave(phase * angle) for angle in angles for wave in (math.sin, math.cos)]
@@ -65,8 +67,9 @@ def declared(lengths: Sequence[int], step_ms: int | None, rules: FoldRules) -> S
     return Seasons(
         step_ns=(step_ms or 0) * 1_000_000,
         length=shortest,
-        lookbacks=np.array(sorted(kept), np.int64),
+        lookbacks=np.array(lengths, np.int64),
         reach=rules.season_reach,
+        repeats=lengths[-1] // shortest if len(lengths) > 1 else rules.season_repeats,
         waves=np.array(waves).reshape(shortest, 2 * rules.harmonics if lengths else 0),
     )
 
@@ -117,31 +120,69 @@ def scaled_if_known(change: float, scale: float) -> float:
 
 
 @compiled
+def change_at(memory: Memory, slot: int, j: int, step: int) -> float:
+    """The change of target `j` (in u) from the step before to that step; NaN if not known."""
+    ring_step = memory.ring_step[slot]
+    cell = step % ring_step.shape[0]
+    before = cell - 1 if cell > 0 else ring_step.shape[0] - 1
+    if ring_step[cell] != step or ring_step[before] != step - 1:
+        return math.nan
+    return memory.ring[slot, j, cell] - memory.ring[slot, j, before]  # type: ignore[no-any-return]
+
+
+@compiled
+def mean_change(memory: Memory, slot: int, j: int, step: int, seasons: Seasons) -> float:
+    """The mean change at the phase of `step`, over the shortest seasons before; NaN if not known.
+
+    A longer season says which day it is, the mean what days have in common.
+    """
+    total, known = 0.0, 0
+    for i in range(1, seasons.repeats + 1):
+        change = change_at(memory, slot, j, step - i * seasons.length)
+        if not math.isnan(change):
+            total += change
+            known += 1
+    return total / known if known > 0 else math.nan
+
+
+@compiled
 def season_features(
     memory: Memory, slot: int, j: int, scale: float, place: int, seasons: Seasons
 ) -> int:
     """Write the features of target `j` from `place` on; returns the place after them.
 
     Per lookback: the changes around the one at the next tick's phase, oldest first, and how far
-    the value at that phase was from where the target is now. Then the phase as waves.
+    the value at that phase was from where the target is now. Then the mean changes around that
+    phase, and the phase as waves.
     """
     features = memory.features[slot, j]
-    following = memory.counts[slot, STEP] + 1
+    following, reach = memory.counts[slot, STEP] + 1, seasons.reach
     for i in range(seasons.lookbacks.shape[0]):
         phase = following - seasons.lookbacks[i]
-        earlier = past(memory, slot, j, phase - seasons.reach - 1)
-        for step in range(phase - seasons.reach, phase + seasons.reach + 1):
-            value = past(memory, slot, j, step)
-            features[place] = scaled_if_known(value - earlier, scale)
-            earlier = value
+        for step in range(phase - reach, phase + reach + 1):
+            features[place] = scaled_if_known(change_at(memory, slot, j, step), scale)
             place += 1
         level = past(memory, slot, j, phase) - memory.quantity[slot, j, U]
         features[place] = scaled_if_known(level, scale)
         place += 1
+    if seasons.length > 0:
+        for step in range(following - reach, following + reach + 1):
+            change = mean_change(memory, slot, j, step, seasons)
+            features[place] = scaled_if_known(change, scale)
+            place += 1
     for i in range(seasons.waves.shape[1]):
         features[place] = seasons.waves[following % seasons.length, i]
         place += 1
     return place
+
+
+@compiled
+def comes_into_reach(ticks: int, seasons: Seasons) -> bool:
+    """Whether the longest season is all there for the first time, as far as ticks tell."""
+    if seasons.length == 0:
+        return False
+    longest = seasons.lookbacks[seasons.lookbacks.shape[0] - 1]
+    return ticks == longest + seasons.reach + 1  # type: ignore[no-any-return]
 
 
 @compiled

@@ -23,7 +23,7 @@ from slotcast.snapshot import (
 )
 from slotcast.store.port import Store, StoredRow, StoreUnavailable
 from slotcast_models.columns import Plan
-from slotcast_models.fold import wipe
+from slotcast_models.fresh import wipe
 from slotcast_models.memory import APPLIED, MARK_A, MARK_B, NEVER, SEQUENCE, TIME, view
 
 WRITE_ROWS = 256

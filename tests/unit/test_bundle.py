@@ -221,6 +221,7 @@ def changed(**parts: dict[str, Any]) -> Bundle:
 OTHER_RULES: dict[str, Any] = {
     **{name: type(rule)(rule / 2) for name, rule in FoldRules() if isinstance(rule, int | float)},
     "levels": (0.5, 0.9),
+    "smoothing_rates": (0.5,),
     "stage_prior": 0.5,
     "stage_ridge": 3.0,
     "gate_t": 1.0,
@@ -290,14 +291,15 @@ def test_a_name_is_lower_case_words(name: str) -> None:
 
 
 def test_the_layout_follows_schema_and_rules() -> None:
+    usual = {"history": 32, "lags": 4, "levels": 5, "smoothers": 6}
     assert Bundle.load().bind(PRICE).layout == Layout(
-        net=64, history=32, inputs=3, quantities=1, targets=1, lags=4, features=7, levels=5
+        net=64, inputs=3, quantities=1, targets=1, features=8, **usual
     )
     assert Bundle.load().bind(MIXED).layout == Layout(
-        net=128, history=32, inputs=6, quantities=3, targets=2, lags=4, features=11, levels=5
+        net=128, inputs=6, quantities=3, targets=2, features=12, **usual
     )
     fewer = changed(rules={"siblings": 1, "lags": 3}).bind(MIXED)
-    assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 1
+    assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 2
 
 
 def test_an_unbound_bundle_has_no_layout() -> None:

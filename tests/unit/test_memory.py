@@ -18,7 +18,7 @@ from tests.streams import MIXED, eager, predictor, run, same_bits, scripted
 
 sizes = st.integers(1, 7)
 maybe = st.integers(0, 7)
-layouts = st.builds(Layout, *[sizes] * 8, *[maybe] * 4)
+layouts = st.builds(Layout, *[sizes] * 8, *[maybe] * 5)
 
 
 @given(layouts)
@@ -44,6 +44,7 @@ def test_fields_have_the_shapes_of_the_layout(layout: Layout, slots: int) -> Non
         "vector": (layout.vector,),
         "quantity": (layout.quantities, QUANTITY_FIELDS),
         "target": (t, TARGET_FIELDS),
+        "smoothers": (t, 2, layout.smoothers),
         "lags": (t, layout.lags),
         "weights": (t, r),
         "cov": (t, r, r),

@@ -13,7 +13,11 @@ from slotcast_models.compiled import compiled
 from slotcast_models.memory import (
     BASE,
     CANDIDATE,
+    LEAN,
+    LEAN_P,
+    SMOOTH,
     STAGE,
+    STAGE_LEAN_P,
     STAGE_P,
     TARGET_FIELDS,
 )
@@ -155,6 +159,26 @@ def test_the_second_stage_is_least_squares_of_one_number_around_its_prior() -> N
     assert found == pytest.approx((base @ label + 5.0 * 0.2) / (base @ base + 5.0))
 
 
+def test_the_second_stage_weighs_smoothers_and_what_the_readout_adds() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(500, 2))
+    label = x @ [0.3, 0.9] + rng.normal(size=500)
+    constants = rules(stage_forgetting=1.0, stage_prior=0.2, stage_ridge=5.0)
+    target = np.zeros(TARGET_FIELDS)
+    target[[LEAN, STAGE]], target[[LEAN_P, STAGE_P]] = 0.2, 1.0 / 5.0
+
+    for (smooth, added), wanted in zip(x, label, strict=True):
+        target[SMOOTH], target[BASE] = smooth, smooth + added
+        learn_stage(target, wanted, constants)
+
+    precision = x.T @ x + 5.0 * np.eye(2)
+    found = np.linalg.solve(precision, x.T @ label + 5.0 * np.full(2, 0.2))
+    np.testing.assert_allclose(target[[LEAN, STAGE]], found)
+    variances = np.linalg.inv(precision)
+    np.testing.assert_allclose(target[[LEAN_P, STAGE_P]], np.diag(variances))
+    assert target[STAGE_LEAN_P] == pytest.approx(variances[0, 1])
+
+
 def test_the_second_stage_of_noise_stays_near_nothing() -> None:
     rng = np.random.default_rng(5)
 
@@ -214,6 +238,12 @@ def test_the_gate_opens_at_its_t_value(share: float) -> None:
 
     assert gate_after(labels, candidates, gate_t=t - 0.01)[0]
     assert not gate_after(labels, candidates, gate_t=t + 0.01)[0]
+
+
+def test_a_gate_at_minus_infinity_asks_for_no_evidence() -> None:
+    target = np.zeros(TARGET_FIELDS)
+
+    assert gate_is_open(target, rules(gate_t=-math.inf))
 
 
 def test_the_gate_is_closed_without_evidence() -> None:

@@ -47,10 +47,12 @@ def test_features_are_the_changes_and_the_level_of_a_season_ago(schema: TickSche
     x = np.random.default_rng(1).normal(size=n)
     told = run(predictor(schema), at_seconds(x, np.arange(n)))
 
-    wanted = []
-    for lookback in (DAY, 2 * DAY, WEEK):
+    wanted, change = [], np.diff(x, prepend=np.nan)
+    for lookback in (DAY, WEEK):
         at = n - lookback  # the next tick is number n
-        wanted += [x[at + d] - x[at + d - 1] for d in (-1, 0, 1)] + [x[at] - x[n - 1]]
+        wanted += [*change[at - 1 : at + 2], x[at] - x[n - 1]]
+    days = [n - DAY, n - 2 * DAY, n - 3 * DAY]
+    wanted += [np.mean([change[day + d] for day in days]) for d in (-1, 0, 1)]
     np.testing.assert_allclose(features_of(told, schema), wanted, atol=1e-12)
 
 
@@ -138,13 +140,37 @@ def test_without_seasons_a_row_keeps_no_ring() -> None:
     assert plain.dtype()["ring"].itemsize == plain.dtype()["profile"].itemsize == 0
 
 
-def test_the_ring_is_as_long_as_the_longest_look_back() -> None:
+def test_the_mean_change_is_that_of_the_days_that_are_known() -> None:
+    n = 50
+    x = np.random.default_rng(1).normal(size=n)
+    kept = np.arange(n) != n - DAY
+    told = run(predictor(HOURLY), at_seconds(x[kept], np.arange(n)[kept]))
+
+    *_, mean, _ = features_of(told, HOURLY)
+
+    known = [x[n - day * DAY] - x[n - day * DAY - 1] for day in (2, 3)]
+    assert mean == pytest.approx(np.mean(known))
+
+
+def test_the_ring_is_as_long_as_the_longest_season_or_the_mean() -> None:
     rules = FoldRules(season_reach=2, season_repeats=3)
 
     assert declared((24, 168), None, rules).ring == 168 + 2 + 1
-    assert declared((24,), None, rules).lookbacks.tolist() == [24, 48, 72]
-    assert declared((24, 60), None, rules).lookbacks.tolist() == [24, 48, 60]
+    assert declared((24,), None, rules).ring == 3 * 24 + 2 + 1
+    assert declared((24, 60), None, rules).lookbacks.tolist() == [24, 60]
     assert declared((LONGEST_SEASON,), None, FoldRules(season_repeats=1)).ring < 10_100
+
+
+def test_a_readout_learns_anew_once_the_longest_season_is_known() -> None:
+    x, stepper = seasonal(3 * WEEK), predictor(HOURLY, warmup_ticks=3)
+    known = WEEK + stepper.plan.seasons.reach + 1  # ticks before a forecast that knows a week
+
+    unsure = [
+        np.trace(run(stepper, at_seconds(x[:n], np.arange(n))).memory.cov[0, 0])
+        for n in range(known - 1, known + 3)
+    ]
+
+    assert unsure[0] > unsure[1] < unsure[2] > unsure[3]
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(1, 10**6))
