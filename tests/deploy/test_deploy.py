@@ -7,6 +7,7 @@ what neither knows; `test_stack.py` runs the services.
 from __future__ import annotations
 
 import configparser
+import inspect
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 import slotcast
+from slotcast.bootstrap import Service
 from slotcast.settings import Settings
 from tests.deploy.files import (
     COMPOSE,
@@ -125,7 +127,8 @@ def test_every_mounted_file_exists_and_every_deploy_file_is_mounted() -> None:
     given = [(ROOT / source).resolve() for source in sources if source.startswith("./")]
     files = {path for one in given for path in ([one] if one.is_file() else one.rglob("*"))}
 
-    assert files == {path for path in DEPLOY.rglob("*") if path.is_file()}
+    ours = {path for path in DEPLOY.rglob("*") if path.is_file()}
+    assert files == {path for path in ours if DEPLOY / "helm" not in path.parents}
 
 
 def test_every_volume_is_used_by_one_service() -> None:
@@ -176,6 +179,13 @@ def test_a_worker_may_write_the_compiled_loops_of_its_image(name: str) -> None:
 
     assert folder in SERVICES[name]["volumes"]
     assert any(folder in arguments for key, arguments in instructions() if key == "RUN")
+
+
+@each_worker
+def test_the_grace_is_longer_than_a_clean_stop(name: str) -> None:
+    longest_s = inspect.signature(Service.stop).parameters["timeout_s"].default
+
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= longest_s + 10
 
 
 @each_worker
@@ -248,7 +258,8 @@ def test_grafana_opens_with_the_provisioned_dashboard_and_has_no_login() -> None
 
 
 def test_no_secret_is_written_down() -> None:
-    texts = [*DEPLOY.rglob("*"), ROOT / "docker-compose.yml", ROOT / "Dockerfile"]
+    texts = [path for path in DEPLOY.rglob("*") if DEPLOY / "helm" not in path.parents]
+    texts += [ROOT / "docker-compose.yml", ROOT / "Dockerfile"]
     secret = re.compile(r"(?im)^(?![#;]).*(password|token|secret\w*)\s*[=:]\s*\S")
 
     assert [p.name for p in texts if p.is_file() and secret.search(p.read_text())] == []
