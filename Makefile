@@ -70,7 +70,7 @@ bench-peers: $(DEV)/.ready servers  ## slotcast beside Bytewax, Quix Streams, Ka
 
 # Servers that are already there (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL) need nothing here.
 servers: $(if $(KAFKA_BOOTSTRAP_SERVERS),,build/kafka/.ready)  ## what the tests need to start Kafka, Redis, Prometheus and a browser
-	@scripts/need.sh chromium=chromium prometheus=prometheus promtool=prometheus $(if $(REDIS_URL),,redis-server=redis-server)
+	@scripts/need.sh openssl=openssl chromium=chromium prometheus=prometheus promtool=prometheus $(if $(REDIS_URL),,redis-server=redis-server)
 
 build/kafka/.ready: tests/kafka/pom.xml scripts/need.sh
 	@scripts/need.sh java=default-jre-headless mvn=maven
