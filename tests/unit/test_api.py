@@ -588,6 +588,18 @@ def test_a_stream_sends_the_instrument_and_the_slots_that_are_asked_for() -> Non
     assert event["slot_map"]["measure"] == "coverage"
 
 
+def test_the_slots_are_in_every_fourth_event() -> None:
+    busy = FakeReadings(["A"])
+    feed = Feed(busy, Watch(slots="skill"))
+    maps = []
+
+    for _ in range(9):
+        busy.tick("A")
+        maps.append(json.loads(feed.advance().removeprefix(b"data: "))["slot_map"])
+
+    assert [n for n, one in enumerate(maps) if one] == [0, 4, 8]
+
+
 @pytest.mark.parametrize("instrument", ["nobody", "A"])
 def test_a_stream_goes_on_without_an_instrument_that_cannot_be_had(instrument: str) -> None:
     readings = FakeReadings(["A"])

@@ -19,6 +19,7 @@ from slotcast.views import InstrumentView, MemoryUnavailable, Readings
 IDLE = b": idle\n\n"
 RECONNECT = b"retry: 1000\n\n"
 REFRESH_LIMIT = 10  # idle events in a row before a full one is sent again
+MAP_EVERY = 4  # events: the slots are many, and change slowly
 Key = tuple[int, str]
 
 
@@ -65,7 +66,7 @@ class Feed:
         self._sent: dict[Key, object] = {}
         """Instruments of the part as last sent -> what tells whether they have changed."""
         self._last: object = None
-        self._idle = 0
+        self._idle = self._made = 0
 
     def advance(self) -> bytes:
         """The next event: news as one `data:` line, else a comment that keeps the line open."""
@@ -79,6 +80,7 @@ class Feed:
         if not changed and self._last == last and self._idle < REFRESH_LIMIT:
             return IDLE
         self._idle = 0
+        self._made += 1
         event = records.Event(
             summary=records.Summary.model_validate(summary),
             readiness=records.Ready.model_validate(readiness),
@@ -103,7 +105,7 @@ class Feed:
 
     def _slot_map(self) -> records.SlotMap | None:
         measure = self._watch.slots
-        if measure is None:
+        if measure is None or self._made % MAP_EVERY != 1:
             return None
         return records.SlotMap.model_validate(self._readings.slot_map(measure))
 

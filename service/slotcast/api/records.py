@@ -200,7 +200,9 @@ class Watch(Window):
     """What an event stream follows: a part of the list, and on request more."""
 
     instrument: str | None = Field(None, description="Send this one whole, with every event.")
-    slots: Measure | None = Field(None, description="Send the slots as a picture of this.")
+    slots: Measure | None = Field(
+        None, description="Send the slots as a picture of this, now and then."
+    )
 
 
 class Event(Record):
@@ -218,7 +220,9 @@ class Event(Record):
     instrument: InstrumentAnswer | None = Field(
         description="The one asked for; null when this worker does not have it."
     )
-    slot_map: SlotMap | None = Field(description="Null when not asked for.")
+    slot_map: SlotMap | None = Field(
+        description="In every fourth event, where it is asked for; else null."
+    )
 
 
 class ResetRequest(BaseModel):
