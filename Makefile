@@ -15,7 +15,7 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo up down needs-docker test faults soak check style types arrows format servers lock upgrade clean
+.PHONY: help demo up down needs-docker test faults soak check style types arrows format bundle servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -61,7 +61,11 @@ format: $(DEV)/.ready  ## put the code into its canonical form
 
 bench-%: $(DEV)/.ready  ## one benchmark: benchmarks/NAME.py prints a table and writes build/bench/NAME.json
 	@mkdir -p build/bench
-	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	@PYTHONPATH=. $(DEV)/bin/python benchmarks/$(subst -,_,$*).py $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+bundle: $(DEV)/.ready  ## train a network for unseen streams, on generated series (ARGS="--out DIR --data")
+	@PYTHONPATH=. $(DEV)/bin/python -m benchmarks.pretrained $(ARGS)
 
 # A peer that cannot be installed here is a line of the table, not an error.
 bench-peers: $(DEV)/.ready servers  ## slotcast beside Bytewax, Quix Streams, Kafka Streams and plain Keras
