@@ -32,9 +32,8 @@ faults: $(DEV)/.ready servers  ## every named fault under load, with a table (AR
 soak: $(DEV)/.ready servers  ## a worker under load for MINUTES=10, and the slope of its memory
 	@MINUTES=$(or $(MINUTES),10) $(DEV)/bin/python -m pytest tests/faults/test_soak.py -m "" $(ARGS)
 
-# New volumes without names: those hold an image's compiled loops, and the image may be a new one.
 up: needs-docker  ## the whole stack in containers: broker, store, workers, producer, metrics, dashboards
-	@docker compose up --detach --build --wait --renew-anon-volumes
+	@docker compose up --detach --build --wait
 
 down: needs-docker  ## stop the stack (ARGS=--volumes also deletes what it kept)
 	@docker compose down $(ARGS)

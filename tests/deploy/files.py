@@ -32,12 +32,9 @@ def properties(path: Path) -> dict[str, str]:
 
 
 def mounts(name: str) -> dict[str, str]:
-    """Mounted path in the container -> file of the repository or name of a volume.
-
-    A volume without a name, which the image fills, is not among them.
-    """
-    parts = (volume.split(":") for volume in SERVICES[name].get("volumes", []))
-    return {target: source for source, target, *_ in (some for some in parts if len(some) > 1)}
+    """Mounted path in the container -> file of the repository or name of a volume."""
+    pairs = (volume.split(":") for volume in SERVICES[name].get("volumes", []))
+    return {target: source for source, target, *_ in pairs}
 
 
 def listener(key: str, name: str) -> tuple[str, str]:

@@ -131,6 +131,23 @@ def test_a_worker_takes_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.worker.slots == 4096
 
 
+def test_a_worker_proves_itself_to_broker_and_store_with_what_secrets_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    (sample,) = re.findall(r"(?s)```yaml\n(secretFiles:.*?)```", page)
+    kafka = 'bootstrap_servers = "broker:9093"\nsecurity_protocol = "SASL_SSL"\nusername = "wells"'
+
+    found = settings(
+        monkeypatch, tmp_path, yaml.safe_load(sample) | {"config": f"[kafka]\n{kafka}"}
+    )
+
+    assert found.kafka.password is not None
+    assert found.store.password is not None
+    assert found.kafka.password.get_secret_value() == "what SLOTCAST_KAFKA__PASSWORD_FILE holds"
+    assert found.kafka.ca_file == tmp_path / "SLOTCAST_KAFKA__CA_FILE"
+
+
 def test_a_pod_that_is_back_soon_keeps_its_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

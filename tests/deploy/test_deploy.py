@@ -177,7 +177,7 @@ def test_a_worker_may_write_the_compiled_loops_of_its_image(name: str) -> None:
     cache = dict(word.split("=", 1) for word in dict(instructions())["ENV"].split())
     folder = f"{cache['XDG_CACHE_HOME']}/slotcast"
 
-    assert folder in SERVICES[name]["volumes"]
+    assert mounts(name)[folder] in COMPOSE["volumes"]
     assert any(folder in arguments for key, arguments in instructions() if key == "RUN")
 
 
@@ -194,7 +194,7 @@ def test_the_producer_feeds_the_topic_that_the_workers_read(name: str, settings:
     command = producer["command"]
 
     assert command[command.index("--topic") + 1] == settings.kafka.ticks
-    assert mounts("producer") == mounts(name)
+    assert mounts("producer").items() <= mounts(name).items()
     assert producer["environment"].items() <= SERVICES[name]["environment"].items()
     assert name in producer["depends_on"]
 
@@ -255,6 +255,21 @@ def test_grafana_opens_with_the_provisioned_dashboard_and_has_no_login() -> None
     assert Path(home).parent == folder
     assert ini["auth.anonymous"]["org_role"] == "Viewer"
     assert ini["security"].getboolean("disable_initial_admin_creation")
+
+
+@pytest.mark.parametrize("kind", ["datasources", "dashboards"])
+def test_grafana_finds_what_is_provisioned_where_it_looks(kind: str) -> None:
+    (source,) = [
+        source
+        for target, source in mounts("grafana").items()
+        if Path(target).parent == Path("/etc/grafana/provisioning", kind)
+    ]
+    provisioned = yaml.safe_load((ROOT / source).read_text())
+    (one,) = provisioned["providers" if kind == "dashboards" else kind]
+
+    assert provisioned["apiVersion"] == 1
+    assert {"name", "type"} <= set(one)
+    assert one.get("access", "proxy") == "proxy"
 
 
 def test_no_secret_is_written_down() -> None:
