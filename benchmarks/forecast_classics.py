@@ -72,7 +72,7 @@ def m4_table(bundle: Bundle, file: Path | None) -> dict[str, Any]:
         given = [x[: len(x) - left] for x in series.values()]
         histories, actual = [x[:-STEPS] for x in given], np.array([x[-STEPS:] for x in given])
         facts[name] = {
-            who: _owa(histories, actual, forecast)
+            who: overall(histories, actual, forecast)
             for who, forecast in {
                 "slotcast": ahead(predictor, histories),
                 "seasonal naive": np.array([np.tile(h[-DAY:], STEPS // DAY) for h in histories]),
@@ -112,7 +112,8 @@ def ahead(predictor: Predictor, histories: list[Floats]) -> Floats:
     return np.array(runs)
 
 
-def _owa(histories: list[Floats], actual: Floats, forecast: Floats) -> float:
+def overall(histories: list[Floats], actual: Floats, forecast: Floats) -> float:
+    """OWA of the forecasts [series, STEPS]: mean of sMAPE and MASE, each over that of Naive2."""
     naive = np.array([baselines.naive2(h, DAY, STEPS) for h in histories])
     parts = []
     for found in (forecast, naive):
