@@ -6,6 +6,7 @@ Grafana is missing: no package here has it. Kafka is started without the script 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from urllib.request import urlopen
 
 from tests.deploy.files import SERVICES, properties
 from tests.deploy.placed import Placed, Places
-from tests.servers import KafkaServer, Server
+from tests.servers import KafkaServer, Server, ServerMissingError
 
 ENTRYPOINTS = {
     "redis": [],
@@ -51,8 +52,11 @@ class Service(Server):
 
     def _command(self) -> list[str]:
         entry = ENTRYPOINTS[self.placed.service["image"].partition(":")[0]]
+        program, *words = [*entry, *self.placed.command]
+        if shutil.which(program) is None:
+            raise ServerMissingError(f"{program} is missing: run  make servers")
         variables = [f"{key}={value}" for key, value in self.placed.environment.items()]
-        return ["env", *variables, *entry, *self.placed.command]
+        return ["env", *variables, program, *words]
 
     def _answers(self) -> bool:
         check = self.placed.check

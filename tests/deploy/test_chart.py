@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 
 import slotcast
 from slotcast.api.app import create_app
@@ -146,6 +147,16 @@ def test_a_worker_proves_itself_to_broker_and_store_with_what_secrets_hold(
     assert found.store.password is not None
     assert found.kafka.password.get_secret_value() == "what SLOTCAST_KAFKA__PASSWORD_FILE holds"
     assert found.kafka.ca_file == tmp_path / "SLOTCAST_KAFKA__CA_FILE"
+
+
+def test_resets_are_open_only_where_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValidationError, match="anyone_may_reset"):
+        settings(monkeypatch, tmp_path, LEAST)
+
+    said = LEAST | {"env": {"SLOTCAST_HTTP__ANYONE_MAY_RESET": "true"}}
+    assert settings(monkeypatch, tmp_path, said).http.token is None
 
 
 def test_a_pod_that_is_back_soon_keeps_its_partitions(
