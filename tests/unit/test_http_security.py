@@ -120,6 +120,12 @@ def test_pages_run_only_what_this_server_sends(client: httpx.Client, path: str) 
     assert headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_body_that_is_no_text_is_invalid(client: httpx.Client) -> None:
+    response = client.post("/reset", content=b"\xff", headers={"Content-Type": "application/json"})
+
+    assert "JSON in UTF-8" in assert_problem(response, problems.INVALID)["detail"]
+
+
 def test_connections_are_limited_and_work_again_when_some_have_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -169,6 +169,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
         refused = Refused(UNKNOWN_PATH, f"{_path(request)} does not exist: see /docs", headers)
     elif error.status_code == WRONG_METHOD.status:
         refused = Refused(WRONG_METHOD, _other_methods(request.method, headers), headers)
+    elif error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for bytes that are no text
+        refused = Refused(INVALID, f"{error.detail}: send JSON in UTF-8", headers)
     else:
         kind = Kind("", error.status_code, HTTPStatus(error.status_code).phrase)
         refused = Refused(kind, str(error.detail), headers)

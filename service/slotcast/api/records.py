@@ -5,7 +5,7 @@ NaN and infinity have no JSON: they are written as null.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
@@ -225,10 +225,18 @@ class Event(Record):
     )
 
 
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
 class ResetRequest(BaseModel):
     """Which instruments to reset: exactly one of the three."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"oneOf": [_given(n) for n in ("instruments", "partitions", "all")]},
+    )
 
     instruments: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None, min_length=1, max_length=MAX_RESETS, description="These."
