@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,18 @@ import typer
 
 import slotcast
 from slotcast.commands import backtest as backtesting
-from slotcast.commands import export, inspect, keras_bundle, memory, offsets, proof, schemas
+from slotcast.commands import (
+    doctor,
+    export,
+    inspect,
+    keras_bundle,
+    memory,
+    offsets,
+    proof,
+    schemas,
+    tail,
+    topics,
+)
 from slotcast.commands import train as training
 from slotcast.commands.options import (
     Column,
@@ -24,18 +33,26 @@ from slotcast.commands.options import (
     TargetColumns,
     TimeUnit,
     fail,
+    until_interrupted,
 )
 
+__all__ = ["app", "main", "until_interrupted"]
+
+TRY, RUN, LOOK = "Without servers", "On Kafka", "Look"
+MEMORY, NETWORKS, ELSE = "Memory and proof", "Networks", "Else"
 app = typer.Typer(
     name="slotcast",
     help="One recurrent network, one slot per instrument: a forecast for every tick.",
+    epilog="First steps: slotcast demo. On Kafka: slotcast topics create, slotcast doctor, slotcast"
+    " simulate, slotcast serve, slotcast tail; each with --help.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
 bundle_app = typer.Typer(help="Look at bundles: network, step program and manifest.")
-app.add_typer(bundle_app, name="bundle")
-app.add_typer(offsets.offsets_app, name="offsets")
+app.add_typer(bundle_app, name="bundle", rich_help_panel=NETWORKS)
+app.add_typer(offsets.offsets_app, name="offsets", rich_help_panel=MEMORY)
+app.add_typer(topics.topics_app, name="topics", rich_help_panel=RUN)
 
 Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
 
@@ -54,15 +71,7 @@ def _hush_the_client() -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
-def until_interrupted() -> threading.Event:
-    """An event that is set by Ctrl-C or a polite kill."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
-@app.command()
+@app.command(rich_help_panel=TRY)
 def demo(
     ticks: Annotated[int | None, typer.Option(help="End after so many ticks.")] = None,
     port: Port = 8080,
@@ -86,7 +95,7 @@ def demo(
     raise typer.Exit(run_embedded(settings, directory, feed, until_interrupted()))
 
 
-@app.command()
+@app.command(rich_help_panel=TRY)
 def replay(
     file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
     value: TargetColumns = None,
@@ -124,7 +133,7 @@ def replay(
     raise typer.Exit(run_embedded(settings, directory, feed, until_interrupted()))
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def serve(
     config: Config = None,
     verbose: Annotated[bool, typer.Option(help="Log more.")] = False,
@@ -155,7 +164,7 @@ def serve(
         fail(service.worker.failure)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def produce(
     file: Annotated[Path, typer.Argument(help="csv, jsonl or parquet, also .gz.")],
     topic: Annotated[
@@ -194,7 +203,7 @@ def produce(
         fail(error)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def simulate(
     topic: Annotated[
         str | None, typer.Option(help="Tick topic; from the configuration if none.")
@@ -223,20 +232,25 @@ def simulate(
         fail(error)
 
 
-app.command()(proof.verify)
-app.command()(proof.derive)
-app.command()(export.export)
-app.command()(inspect.inspect)
-app.command("import")(memory.import_memory)
-app.command()(memory.reset)
-app.command()(schemas.schema)
-app.command()(training.train)
-app.command()(backtesting.backtest)
+app.command(rich_help_panel=LOOK)(doctor.doctor)
+app.command(rich_help_panel=LOOK)(tail.tail)
+app.command(rich_help_panel=MEMORY)(proof.verify)
+app.command(rich_help_panel=MEMORY)(proof.derive)
+app.command(rich_help_panel=MEMORY)(export.export)
+app.command(rich_help_panel=MEMORY)(inspect.inspect)
+app.command("import", rich_help_panel=MEMORY)(memory.import_memory)
+app.command(rich_help_panel=MEMORY)(memory.reset)
+app.command(rich_help_panel=NETWORKS)(training.train)
+app.command(rich_help_panel=NETWORKS)(backtesting.backtest)
+app.command(rich_help_panel=ELSE)(schemas.schema)
 
 
-@app.command()
+@app.command(rich_help_panel=ELSE)
 def warm() -> None:
-    """Compile the predictor into its cache now, so that the first start is quick."""
+    """Compile the predictor into its cache now, so that the first start is quick.
+
+    Example: slotcast warm
+    """
     from slotcast_models.bundle import Bundle
     from slotcast_models.predictor import Predictor, warm_up
     from slotcast_models.schema import TickSchema
@@ -278,9 +292,12 @@ def bundle_show(
         print_facts(found)
 
 
-@app.command()
+@app.command(rich_help_panel=ELSE)
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    Example: slotcast version
+    """
     typer.echo(slotcast.__version__)
 
 

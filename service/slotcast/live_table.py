@@ -15,11 +15,13 @@ from slotcast.views import InstrumentView, Readings, TargetView, Window
 ROWS = 14
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Six digits, or a dash."""
     return "-" if value is None else f"{value:.6g}"
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """Percent, or a dash."""
     return "-" if value is None else f"{value:.1%}"
 
 
@@ -42,8 +44,8 @@ def live_table(readings: Readings, feed: Feed) -> Group:
         f"lag {summary.lag_ticks:,}"
     )
     quality = (
-        f"{page.total:,} instruments | median skill {_share(summary.skill)} | "
-        f"inside 90 % interval {_share(summary.coverage)}"
+        f"{page.total:,} instruments | median skill {share(summary.skill)} | "
+        f"inside 90 % interval {share(summary.coverage)}"
     )
     return Group(table, Text(counts), Text(quality))
 
@@ -53,12 +55,12 @@ def _cells(view: InstrumentView, target: TargetView) -> tuple[str, ...]:
     return (
         view.instrument if alone else f"{view.instrument} {target.name}",
         f"{view.ticks:,}",
-        _number(target.value),
-        _number(target.expected),
-        _number(target.forecast),
+        number(target.value),
+        number(target.expected),
+        number(target.forecast),
         f"{target.lower:.4g}..{target.upper:.4g}",
         "model" if target.source == "model" else "naive",
-        _share(target.skill),
+        share(target.skill),
     )
 
 
@@ -74,8 +76,8 @@ def summary_lines(readings: Readings, feed: Feed, seconds: float, directory: Pat
     skill = "no skill yet: it is told of instruments with 100 scored ticks and more"
     if summary.skill is not None:
         skill = (
-            f"median skill {_share(summary.skill)} over instruments with 100 scored ticks and "
-            f"more, {_share(summary.coverage)} of the actuals inside the 90 % interval"
+            f"median skill {share(summary.skill)} over instruments with 100 scored ticks and "
+            f"more, {share(summary.coverage)} of the actuals inside the 90 % interval"
         )
     return [
         came,

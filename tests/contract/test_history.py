@@ -116,6 +116,17 @@ def test_what_is_published_later_lies_beyond_the_bounds_of_before(reading: Open,
     assert history.committed(0) == Committed(10, "")
 
 
+def test_what_is_decided_can_be_read_without_waiting(reading: Open, log: Log) -> None:
+    log.publish(Outbox([forecasts(0, 5)], [], {0: Committed(5, "")}))
+    history = reading()
+
+    decided = history.bounds("forecasts", 0)
+
+    assert history.readable("forecasts", 0) == decided
+    assert sum(map(len, history.forecasts(0, *decided))) == 5
+    assert history.readable("ticks", 0) == history.bounds("ticks", 0)
+
+
 def test_ticks_are_those_of_the_log(bench: Bench, reading: Open, log: Log) -> None:
     bench.feed(0, ticks(5))
     skipped = bench.gap(0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slotcast.commands.options import Config, Data, OnePartition, chosen, fail, opened
+from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
 
 if TYPE_CHECKING:
     from slotcast.snapshot_copy import SnapshotCopier
@@ -30,11 +30,14 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that is there.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write memory, as the store has it, to one file: to keep, to prove from, to import.
 
     Example: slotcast export ticks.snapshot --config slotcast.toml
     """
+    import msgspec
+
     from slotcast.bootstrap import open_store
     from slotcast.progress import bars
     from slotcast.snapshot_copy import SnapshotCopier
@@ -47,6 +50,10 @@ def export(
             copier = SnapshotCopier(store, bundle, history.name(), now_ms, advanced)
             with _replaced(file) as writer:
                 sections = copy(copier, store, numbers, instrument, writer)
+    if as_json:
+        facts = {"file": str(file), "bytes": file.stat().st_size, "partitions": sections}
+        typer.echo(msgspec.json.format(msgspec.json.encode(facts)))
+        return
     for section in sections:
         typer.echo(
             f"partition {section.header.partition}: {section.rows:,} rows, complete up to offset"

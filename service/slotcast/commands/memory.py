@@ -6,6 +6,7 @@ committed offset passes them. Once a record is in the log it is applied, whoever
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slotcast.commands.options import Config, Data, OnePartition, chosen, fail, opened
+from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
 
 if TYPE_CHECKING:
     from slotcast.log.history import History
@@ -39,6 +40,7 @@ def import_memory(
         int | None, typer.Option(help="Where its ticks are, if the store does not know it yet.")
     ] = None,
     wait_s: Wait = 5,
+    as_json: AsJson = False,
 ) -> None:
     """Give an instrument the memory of another run, log or instrument, as a record of the log.
 
@@ -58,7 +60,7 @@ def import_memory(
         home = _home(settings, data, history.partitions(), target, partition)
         control = encode_control(IMPORT, target)
         with _appender(settings, data, history) as log:
-            _follow(history, [log.append(home, None, value, control)], wait_s)
+            _follow(history, [log.append(home, None, value, control)], wait_s, as_json)
 
 
 def reset(
@@ -72,6 +74,7 @@ def reset(
     data: Data = None,
     partition: OnePartition = None,
     wait_s: Wait = 5,
+    as_json: AsJson = False,
 ) -> None:
     """Forget the memory of instruments: a tombstone in the log for each, as POST /reset writes it.
 
@@ -93,7 +96,7 @@ def reset(
             if everything:
                 control = encode_control(RESET_ALL)
                 sent = [log.append(number, None, b"", control) for number in numbers]
-            _follow(history, sent, wait_s)
+            _follow(history, sent, wait_s, as_json)
 
 
 def _known(
@@ -139,18 +142,22 @@ def _appender(settings: Settings, data: Path | None, history: History) -> Iterat
         yield log
 
 
-def _follow(history: History, sent: Sequence[Receipt], wait_s: float) -> None:
+def _follow(history: History, sent: Sequence[Receipt], wait_s: float, as_json: bool) -> None:
     """Tell where the records are, and whether they are committed in time."""
     deadline, waiting = time.monotonic() + wait_s, list(sent)
     while waiting:
         passed = [one for one in waiting if _is_committed(history, one)]
-        for one in passed:
+        for one in [] if as_json else passed:
             typer.echo(f"partition {one.partition}, offset {one.offset}: committed")
         waiting = [one for one in waiting if one not in passed]
         if time.monotonic() >= deadline:
             break
         if waiting:
             time.sleep(LOOK_INTERVAL_S)
+    if as_json:
+        told = [one._asdict() | {"committed": one not in waiting} for one in sent]
+        typer.echo(json.dumps({"records": told}, indent=2))
+        return
     for one in waiting:
         typer.echo(
             f"partition {one.partition}, offset {one.offset}: in the log, not committed yet;"

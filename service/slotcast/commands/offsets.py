@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from slotcast.commands.options import Config, fail
+from slotcast.commands.options import AsJson, Config, fail
 
 if TYPE_CHECKING:
     from slotcast.formats.port import Format
@@ -37,6 +38,7 @@ def restore(
     origin: Annotated[
         int | None, typer.Option(help="Offset at which memory began; the first forecast's if none.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring back committed offsets that have expired, as the forecasts and dead letters tell them.
 
@@ -46,20 +48,21 @@ def restore(
     """
     from slotcast.offsets import restored
 
+    told = dict[int, str]()
     with _opened(config) as opened:
 
         def choose(number: int) -> Committed | None:
             at = opened.history.committed(number)
             if at is not None:
-                typer.echo(f"partition {number}: has its committed offset, {at.offset}")
+                told[number] = f"has its committed offset, {at.offset}"
                 return None
             facts = opened.bundle, opened.committer.topic_id
             found = restored(opened.history, number, *facts, origin, opened.form)
             if found is None:
-                typer.echo(f"partition {number}: nothing was published yet, there is no offset")
+                told[number] = "nothing was published yet, there is no offset"
             return found
 
-        _commit(opened, partition, choose)
+        _tell(_commit(opened, partition, choose), told, as_json)
 
 
 @offsets_app.command()
@@ -69,6 +72,7 @@ def begin(
     at: Annotated[
         str, typer.Option(help="first, committed, end, or an offset of the tick topic.")
     ] = "committed",
+    as_json: AsJson = False,
 ) -> None:
     """Let an empty memory begin at an offset: another bundle, or a fresh start.
 
@@ -85,7 +89,7 @@ def begin(
             offset = _place(opened.history, number, at)
             return begun(offset, opened.bundle, numerics(), opened.committer.topic_id)
 
-        _commit(opened, partition, choose)
+        _tell(_commit(opened, partition, choose), {}, as_json)
 
 
 def _place(history: History, number: int, at: str) -> int:
@@ -102,8 +106,10 @@ def _place(history: History, number: int, at: str) -> int:
     return int(at)
 
 
-def _commit(opened: Opened, only: int | None, choose: Callable[[int], Committed | None]) -> None:
-    """Choose for every partition before anything is committed."""
+def _commit(
+    opened: Opened, only: int | None, choose: Callable[[int], Committed | None]
+) -> dict[int, Committed]:
+    """Choose for every partition before anything is committed; returns what was."""
     numbers = opened.history.partitions()
     if only is not None and only not in numbers:
         fail(f"there is no partition {only}: there are {len(numbers)}")
@@ -111,6 +117,21 @@ def _commit(opened: Opened, only: int | None, choose: Callable[[int], Committed 
     offsets = {number: at for number, at in chosen.items() if at is not None}
     if offsets:
         opened.committer.commit(offsets)
+    return offsets
+
+
+def _tell(offsets: dict[int, Committed], left: dict[int, str], as_json: bool) -> None:
+    """What was committed, and why other partitions were left alone."""
+    if as_json:
+        made = [
+            {"partition": number, "offset": at.offset, "note": json.loads(at.metadata)}
+            for number, at in offsets.items()
+        ]
+        alone = [{"partition": number, "why": why} for number, why in left.items()]
+        typer.echo(json.dumps({"committed": made, "left": alone}, indent=2))
+        return
+    for number, why in left.items():
+        typer.echo(f"partition {number}: {why}")
     for number, at in offsets.items():
         typer.echo(f"partition {number}: committed offset {at.offset}, note {at.metadata}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,6 +38,14 @@ TargetColumns = Annotated[
 SeriesName = Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")]
 TimeUnit = Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")]
 Positive = Annotated[bool, typer.Option(help="Values are above 0: forecast logarithms.")]
+
+
+def until_interrupted() -> threading.Event:
+    """An event that is set by Ctrl-C or a polite kill."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def fail(message: object, code: int = 1) -> NoReturn:

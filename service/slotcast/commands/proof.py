@@ -74,6 +74,7 @@ def derive(
     config: Config = None,
     data: Data = None,
     from_snapshot: FromSnapshot = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the forecast of one tick again from the log, and compare it with the published one.
 
@@ -81,6 +82,8 @@ def derive(
 
     Example: slotcast derive 0 4711 --config slotcast.toml
     """
+    import msgspec
+
     from slotcast.progress import bars
     from slotcast.proof.derive import Deriver
     from slotcast.proof.grounds import Undecidable
@@ -94,7 +97,18 @@ def derive(
                 found = deriver.derive(partition, offset)
         except Undecidable as error:
             fail(error, UNDECIDED)
-    _print_derivation(found, deriver.reader.shown)
+    if as_json:
+        facts = {
+            "exit_code": found.exit_code,
+            "published": [deriver.reader.plain(told.value) for told in found.published],
+            "derived": deriver.reader.plain(found.derived.value) if found.derived else None,
+            "why": found.why,
+            "faults": found.findings,
+            "undecided": found.undecided,
+        }
+        typer.echo(msgspec.json.format(msgspec.json.encode(facts)))
+    else:
+        _print_derivation(found, deriver.reader.shown)
     raise typer.Exit(found.exit_code)
 
 

@@ -18,9 +18,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a record, or the Avro schema where that is its format.
 
-    Examples: slotcast schema ticks --config slotcast.toml > tick.avsc
-
-    slotcast schema forecasts
+    Example: slotcast schema ticks --config slotcast.toml
     """
     from slotcast.formats.documents import document_of
 

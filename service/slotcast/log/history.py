@@ -40,6 +40,9 @@ class History(Protocol):
     def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """First position still there, and the position after the last record."""
 
+    def readable(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """The same without waiting: what was published may still turn up behind the end."""
+
     def ticks(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
         """Records of the tick topic with start <= offset < stop."""
 

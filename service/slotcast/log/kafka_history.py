@@ -89,6 +89,10 @@ class KafkaHistory:
                 )
             time.sleep(UNDECIDED_POLL_S)
 
+    def readable(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """First position, and the end of what is decided by now."""
+        return self._readers[topic].bounds(self._tp(topic, partition).partition)
+
     def ticks(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
         """Records of the tick topic."""
         return self._readers["ticks"].read(partition, start, stop)

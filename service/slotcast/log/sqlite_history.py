@@ -49,6 +49,10 @@ class SqliteHistory:
         with self._errors():
             return tables.bounds(self._database.connection(), topic, partition)
 
+    def readable(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """The same as `bounds`: nothing is ever undecided here."""
+        return self.bounds(topic, partition)
+
     def ticks(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
         """Records of the tick topic."""
         self._check("ticks", partition, start, stop)

@@ -57,6 +57,13 @@ class ForecastReader:
         except REFUSED:
             return None
 
+    def plain(self, value: bytes | None) -> Any:
+        """The record as dict, for programs; of what is none, its bytes as text."""
+        try:
+            return self._plain(value or b"")
+        except REFUSED:
+            return (value or b"").decode(errors="replace")
+
     def shown(self, value: bytes | None) -> str:
         """The record as JSON, for people; of what is none, its bytes."""
         try:

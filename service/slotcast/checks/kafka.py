@@ -1,0 +1,184 @@
+"""Kafka as a worker finds it: broker, clock, topics, rights, group. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import AuthorizationError, KafkaError
+
+from slotcast.checks.finding import Finding, fail, ok, skew, warn
+from slotcast.log.kafka_client import connection, kafka_errors
+from slotcast.log.kafka_setup import POLICY, configured, described, roles_of
+from slotcast.settings import KafkaSettings
+
+OLDEST = (2, 5)
+"""The first broker with fencing that knows who commits (KIP-447)."""
+NEEDED = {"ticks": ("READ", "DESCRIBE"), "forecasts": ("WRITE",), "dead letters": ("WRITE",)}
+FEW_HOURS_MS = 6 * 3_600_000
+
+
+def kafka_findings(settings: KafkaSettings) -> Generator[Finding, None, bool]:
+    """Look at everything; returns whether all topics are there.
+
+    Raises LogError where the broker does not answer.
+    """
+    with kafka_errors("look at the broker", settings):
+        admin = KafkaAdminClient(**connection(settings))
+        try:
+            yield from _broker(admin, settings)
+            yield from _clock(admin)
+            there = described(admin, list(roles_of(settings).values()))
+            yield from _topics(admin, settings, there)
+            yield from _rights(settings, there)
+            yield from _group(admin, settings)
+            return len(there) == len(roles_of(settings))
+        finally:
+            admin.close()
+
+
+def _broker(admin: Any, settings: KafkaSettings) -> Iterator[Finding]:
+    brokers = admin.describe_cluster()["brokers"]
+    version = admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
+    told = f"Kafka {'.'.join(map(str, version))}, {len(brokers)} up"
+    if tuple(version) < OLDEST:
+        yield fail("broker", told, f"upgrade to Kafka {'.'.join(map(str, OLDEST))} at least")
+    elif len(brokers) < settings.replication:
+        yield fail(
+            "broker",
+            f"{told}, kafka.replication is {settings.replication}",
+            f"set kafka.replication to {len(brokers)} at most, or start more brokers",
+        )
+    else:
+        yield ok("broker", told)
+
+
+def _clock(admin: Any) -> Iterator[Finding]:
+    """The leader of the metadata quorum tells the moment of its answer."""
+    begun_ms = time.time() * 1e3
+    try:
+        partition = admin.describe_metadata_quorum()["topics"][0]["partitions"][0]
+    except (AuthorizationError, KafkaError, LookupError):
+        return  # not everybody may ask, and without KRaft there is none
+    ended_ms, leader = time.time() * 1e3, partition["leader_id"]
+    for voter in partition["current_voters"]:
+        if voter["replica_id"] == leader and voter["last_caught_up_timestamp"] > 0:
+            theirs = voter["last_caught_up_timestamp"]
+            doubt_ms = (ended_ms - begun_ms) / 2
+            yield skew("broker clock", theirs - (begun_ms + ended_ms) / 2, doubt_ms)
+
+
+def _topics(admin: Any, settings: KafkaSettings, there: Mapping[str, Any]) -> Iterator[Finding]:
+    counts = {topic: len(one["partitions"]) for topic, one in there.items()}
+    for role, topic in roles_of(settings).items():
+        check = f"topic of {role}"
+        if topic not in there:
+            yield _missing(check, topic, settings)
+            continue
+        dark = [p["partition_index"] for p in there[topic]["partitions"] if p["leader_id"] < 0]
+        if dark:
+            yield fail(check, f"{topic}: partitions {dark} have no leader", "start their brokers")
+            continue
+        told = f"{topic}, {counts[topic]} partitions"
+        yield from _partitions(check, told, role, counts[topic], counts.get(settings.ticks))
+        yield from _configs(check, role, there[topic], configured(admin, topic))
+
+
+def _missing(check: str, topic: str, settings: KafkaSettings) -> Finding:
+    remedy = "slotcast topics create"
+    if settings.create_topics:
+        return warn(check, f"{topic} is not there; serve would create it", remedy)
+    return fail(check, f"{topic} is not there", remedy)
+
+
+def _partitions(
+    check: str, told: str, role: str, count: int, ticks: int | None
+) -> Iterator[Finding]:
+    if role != "forecasts" or ticks is None or count == ticks:
+        yield ok(check, told)
+    elif count < ticks:
+        yield fail(
+            check,
+            f"{told}, the tick topic has {ticks}",
+            f"kafka-topics.sh --alter --partitions {ticks}: a forecast goes to the number of its"
+            " tick's partition",
+        )
+    else:
+        yield warn(check, f"{told}, the tick topic has {ticks}", "the others stay empty")
+
+
+def _configs(
+    check: str, role: str, topic: Mapping[str, Any], configs: Mapping[str, str]
+) -> Iterator[Finding]:
+    if not configs:
+        remedy = "allow DESCRIBE_CONFIGS, or make sure that the tick topic is not compacted"
+        yield warn(check, "its settings may not be read", remedy)
+        return
+    if role == "ticks" and "compact" in configs.get(POLICY, ""):
+        yield fail(
+            check,
+            f"{POLICY} is {configs[POLICY]}, which deletes ticks",
+            "set it to delete: memory is replayed from ticks",
+        )
+    kept_ms = int(configs.get("retention.ms") or -1)
+    if role == "ticks" and 0 <= kept_ms < FEW_HOURS_MS:
+        yield warn(
+            check,
+            f"ticks are kept for {kept_ms / 3.6e6:.1f} h",
+            "longer than a worker may stand still, or recovery cannot be exact",
+        )
+    least = min(len(p["replica_nodes"]) for p in topic["partitions"])
+    if least < int(configs.get("min.insync.replicas") or 1):
+        yield fail(
+            check,
+            f"{least} replicas, min.insync.replicas is {configs['min.insync.replicas']}",
+            "nothing can be written: more replicas, or a lower min.insync.replicas",
+        )
+
+
+def _rights(settings: KafkaSettings, there: Mapping[str, Any]) -> Iterator[Finding]:
+    lacking, silent = list[str](), False
+    for role, topic in roles_of(settings).items():
+        allowed = there.get(topic, {}).get("authorized_operations")
+        silent = silent or (topic in there and allowed is None)
+        if allowed is not None and "ALL" not in allowed:
+            lacking += [f"{one} {topic}" for one in NEEDED[role] if one not in allowed]
+    if lacking:
+        yield fail("rights", f"not allowed: {', '.join(lacking)}", "add these ACLs for this user")
+        return
+    if silent:
+        yield warn(
+            "rights",
+            "the broker does not tell",
+            "allow READ on ticks and the group, WRITE on forecasts, dead letters and the"
+            " transactional ids",
+        )
+    elif there:
+        yield ok("rights", "may read ticks, and write forecasts and dead letters")
+    writes = there.get(settings.ticks, {}).get("authorized_operations")
+    if writes is not None and not {"WRITE", "ALL"} & set(writes):
+        yield warn(
+            "rights", f"may not write to {settings.ticks}", "resets and imports need WRITE there"
+        )
+
+
+def _group(admin: Any, settings: KafkaSettings) -> Iterator[Finding]:
+    try:
+        found = admin.describe_groups([settings.group], include_authorized_operations=True)
+    except AuthorizationError:
+        remedy = f"allow READ on group {settings.group}"
+        yield fail("group", f"{settings.group} may not be looked at", remedy)
+        return
+    except KafkaError:
+        return  # a broker that never had a group has nobody to ask
+    group = found[settings.group]
+    allowed = group.get("authorized_operations")
+    if allowed and not {"READ", "ALL"} & set(allowed):
+        remedy = f"allow READ on group {settings.group}"
+        yield fail("group", f"{settings.group} may not be joined", remedy)
+        return
+    members = [one.get("group_instance_id") for one in group.get("members", ())]
+    named = ", ".join(sorted(name for name in members if name))
+    yield ok("group", f"{settings.group}, {len(members)} workers{f': {named}' if named else ''}")
