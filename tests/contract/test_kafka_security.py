@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from kafka.admin import (
@@ -16,7 +16,6 @@ from kafka.admin import (
     KafkaAdminClient,
     ResourcePattern,
     ResourceType,
-    UserScramCredentialUpsertion,
 )
 
 from slotcast.formats.choice import format_of
@@ -27,93 +26,19 @@ from slotcast.log.port import LogError
 from slotcast.produce import produce_market
 from slotcast.settings import KafkaSettings
 from slotcast_models.schema import TickSchema
-from tests.certificates import Authority, Certificate
+from tests.certificates import Authority
 from tests.contract.kafka_logs import CLIENTS, fresh_settings, outbox, until_owned, values
-from tests.servers import Broker, KafkaServer, free_ports
-
-USER, PASSWORD = "wells", "Tr0ub4dor&3"
-MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-LOGIN = "org.apache.kafka.common.security"
-NEEDED = {
-    ResourceType.TOPIC: ("*", ("READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS")),
-    ResourceType.GROUP: ("*", ("READ",)),
-    ResourceType.TRANSACTIONAL_ID: ("*", ("WRITE", "DESCRIBE")),
-}
-
-
-class Secured(NamedTuple):
-    """A broker: `plain` is for the tests, who may do everything there."""
-
-    plain: Broker
-    sasl_plaintext: str
-    ssl: str
-    sasl_ssl: str
-    authority: Authority
-    client: Certificate
-    locked: Certificate
+from tests.secured import KEY_PASSWORD, MECHANISMS, PASSWORD, USER, SecuredKafka, secured_kafka
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = Authority(folder, "authority")
-    server = KafkaServer()
-    ports = dict(zip(("SASL_PLAINTEXT", "SSL", "SASL_SSL"), free_ports(3), strict=True))
-    names = [f"{name}://127.0.0.1:{port}" for name, port in ports.items()]
-    both = authority.issue("broker").both
-    logins = {
-        f"listener.name.{name.lower()}.{mechanism.lower()}.sasl.jaas.config": (
-            f"{LOGIN}.plain.PlainLoginModule required user_{USER}='{PASSWORD}';"
-            if mechanism == "PLAIN"
-            else f"{LOGIN}.scram.ScramLoginModule required;"
-        )
-        for name in ("SASL_PLAINTEXT", "SASL_SSL")
-        for mechanism in MECHANISMS
-    }
-    server._settings = logins | {
-        "listeners": ",".join([server._properties()["listeners"], *names]),
-        "listener.security.protocol.map": ",".join(
-            f"{name}:{'PLAINTEXT' if name == 'CONTROLLER' else name}"
-            for name in ("PLAINTEXT", "CONTROLLER", *ports)
-        ),
-        "sasl.enabled.mechanisms": ",".join(MECHANISMS),
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(both),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(authority.file),
-        "listener.name.ssl.ssl.client.auth": "required",
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS;User:CN=client;User:CN=locked",
-    }
-    with server:
-        plain = Broker(server.bootstrap)
-        _let_in(plain)
-        yield Secured(
-            plain,
-            *(f"127.0.0.1:{ports[name]}" for name in ("SASL_PLAINTEXT", "SSL", "SASL_SSL")),
-            authority,
-            authority.issue("client"),
-            authority.issue("locked", password="open sesame"),
-        )
-
-
-def _let_in(plain: Broker) -> None:
-    """The user, with what SECURITY.md says that a worker needs."""
-    rights = [
-        ACL(f"User:{USER}", "*", ACLOperation[right], ACLPermissionType.ALLOW, on)
-        for kind, (name, some) in NEEDED.items()
-        for on in [ResourcePattern(kind, name)]
-        for right in some
-    ]
-    with KafkaAdminClient(bootstrap_servers=plain.bootstrap) as admin:
-        for name in MECHANISMS[1:]:
-            credential = UserScramCredentialUpsertion(USER, name, PASSWORD)
-            assert admin.alter_user_scram_credentials([credential]) == {USER: None}
-        assert not admin.create_acls(rights)["failed"]
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    with secured_kafka(tmp_path_factory.mktemp("certificates")) as server:
+        yield server
 
 
 @pytest.fixture
-def sasl_ssl(secured: Secured) -> dict[str, Any]:
+def sasl_ssl(secured: SecuredKafka) -> dict[str, Any]:
     """How the user gets in."""
     return {
         "bootstrap_servers": secured.sasl_ssl,
@@ -143,7 +68,7 @@ def goes_round(settings: KafkaSettings) -> None:
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_user_with_a_password_gets_in_over_tls(
-    secured: Secured, sasl_ssl: dict[str, Any], client: str, mechanism: str
+    secured: SecuredKafka, sasl_ssl: dict[str, Any], client: str, mechanism: str
 ) -> None:
     more = {"client": client, "sasl_mechanism": mechanism}
 
@@ -152,7 +77,7 @@ def test_a_user_with_a_password_gets_in_over_tls(
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_user_with_a_password_gets_in_without_tls(
-    secured: Secured, sasl_ssl: dict[str, Any], client: str
+    secured: SecuredKafka, sasl_ssl: dict[str, Any], client: str
 ) -> None:
     more = {"bootstrap_servers": secured.sasl_plaintext, "security_protocol": "SASL_PLAINTEXT"}
 
@@ -164,10 +89,10 @@ def test_a_user_with_a_password_gets_in_without_tls(
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("has_locked_key", [False, True])
 def test_a_certificate_gets_in_without_a_password(
-    secured: Secured, client: str, has_locked_key: bool, tmp_path: Path
+    secured: SecuredKafka, client: str, has_locked_key: bool, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("open sesame\n")
+    secret.write_text(f"{KEY_PASSWORD}\n")
     shown = secured.locked if has_locked_key else secured.client
     settings = fresh_settings(
         secured.plain,
@@ -185,7 +110,7 @@ def test_a_certificate_gets_in_without_a_password(
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_wrong_password_is_said_to_be_wrong(
-    secured: Secured, sasl_ssl: dict[str, Any], mechanism: str
+    secured: SecuredKafka, sasl_ssl: dict[str, Any], mechanism: str
 ) -> None:
     wrong = {"password": "hunter2 hunter2", "sasl_mechanism": mechanism}
     settings = fresh_settings(secured.plain, **sasl_ssl | wrong)
@@ -222,7 +147,7 @@ def ask(settings: KafkaSettings, part: str) -> None:
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("part", ["member", "reader", "sender", "producer"])
 def test_every_connection_shows_the_password(
-    secured: Secured, sasl_ssl: dict[str, Any], client: str, part: str
+    secured: SecuredKafka, sasl_ssl: dict[str, Any], client: str, part: str
 ) -> None:
     """Each is asked by itself, with a wrong password: none of them gets in without."""
     wrong = {"password": "hunter2 hunter2", "client": client}
@@ -235,7 +160,7 @@ def test_every_connection_shows_the_password(
 
 
 def test_an_authority_that_did_not_sign_is_said_to_be_the_wrong_one(
-    secured: Secured, sasl_ssl: dict[str, Any], tmp_path: Path
+    secured: SecuredKafka, sasl_ssl: dict[str, Any], tmp_path: Path
 ) -> None:
     other = {"ca_file": Authority(tmp_path, "stranger").file}
     settings = fresh_settings(secured.plain, **sasl_ssl | other)
@@ -245,7 +170,7 @@ def test_an_authority_that_did_not_sign_is_said_to_be_the_wrong_one(
 
 
 def test_a_name_that_is_not_in_the_certificate_is_not_trusted(
-    secured: Secured, sasl_ssl: dict[str, Any]
+    secured: SecuredKafka, sasl_ssl: dict[str, Any]
 ) -> None:
     there = {"bootstrap_servers": secured.sasl_ssl.replace("127.0.0.1", "localhost")}
     settings = fresh_settings(secured.plain, **sasl_ssl | there)
@@ -254,7 +179,7 @@ def test_a_name_that_is_not_in_the_certificate_is_not_trusted(
         KafkaLog(settings)
 
 
-def test_a_broker_that_wants_a_certificate_is_understood(secured: Secured) -> None:
+def test_a_broker_that_wants_a_certificate_is_understood(secured: SecuredKafka) -> None:
     settings = fresh_settings(
         secured.plain,
         bootstrap_servers=secured.ssl,
@@ -267,7 +192,9 @@ def test_a_broker_that_wants_a_certificate_is_understood(secured: Secured) -> No
         KafkaLog(settings)
 
 
-def test_a_port_without_tls_is_said_to_be_none(secured: Secured, sasl_ssl: dict[str, Any]) -> None:
+def test_a_port_without_tls_is_said_to_be_none(
+    secured: SecuredKafka, sasl_ssl: dict[str, Any]
+) -> None:
     there = {"bootstrap_servers": secured.plain.bootstrap}
     settings = fresh_settings(secured.plain, **sasl_ssl | there)
 
@@ -275,7 +202,9 @@ def test_a_port_without_tls_is_said_to_be_none(secured: Secured, sasl_ssl: dict[
         KafkaLog(settings)
 
 
-def test_a_key_of_another_certificate_is_named(secured: Secured, sasl_ssl: dict[str, Any]) -> None:
+def test_a_key_of_another_certificate_is_named(
+    secured: SecuredKafka, sasl_ssl: dict[str, Any]
+) -> None:
     mixed = {"certificate_file": secured.client.file, "key_file": secured.locked.key}
     settings = fresh_settings(secured.plain, **sasl_ssl | mixed)
 
@@ -284,7 +213,7 @@ def test_a_key_of_another_certificate_is_named(secured: Secured, sasl_ssl: dict[
 
 
 def test_a_user_without_rights_is_told_what_is_missing(
-    secured: Secured, sasl_ssl: dict[str, Any]
+    secured: SecuredKafka, sasl_ssl: dict[str, Any]
 ) -> None:
     settings = fresh_settings(secured.plain, **sasl_ssl)
     group = ResourcePattern(ResourceType.GROUP, settings.group)
@@ -296,7 +225,7 @@ def test_a_user_without_rights_is_told_what_is_missing(
         goes_round(settings)
 
 
-def test_producers_get_in_the_same_way(secured: Secured, sasl_ssl: dict[str, Any]) -> None:
+def test_producers_get_in_the_same_way(secured: SecuredKafka, sasl_ssl: dict[str, Any]) -> None:
     settings = fresh_settings(secured.plain, **sasl_ssl)
     form = format_of(TickSchema.default())
 

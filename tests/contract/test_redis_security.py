@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -15,53 +16,20 @@ from slotcast.store.port import StoredRow, StoreUnavailable
 from slotcast.store.redis import RedisStore
 from slotcast.workers.port import Entry, RegistryUnavailable
 from slotcast.workers.redis import RedisRegistry
-from tests.certificates import Authority, Certificate
-from tests.servers import ROOT, RedisServer, free_ports
+from tests.secured import PASSWORD, USER, SecuredRedis, secured_redis
 
-USER, PASSWORD, FOREIGN = "wells", "Tr0ub4dor&3", "hunter2 hunter2"
+FOREIGN = "hunter2 hunter2"
 ENTRY = Entry("worker-0", "http://worker-0:8080", [0])
 
 
-class Secured(NamedTuple):
-    """A Redis: `plain_url` is for the tests, whose user may do everything."""
-
-    plain_url: str
-    tls_url: str
-    authority: Authority
-    client: Certificate
-
-
-def rule() -> list[str]:
-    """The ACL rule that SECURITY.md recommends, without the words around it."""
-    (line,) = (
-        line
-        for line in (ROOT / "SECURITY.md").read_text().splitlines()
-        if line.startswith("ACL SETUSER slotcast ")
-    )
-    return [word for word in line.split()[3:] if not word.startswith(">")]
-
-
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    authority = Authority(tmp_path_factory.mktemp("certificates"), "authority")
-    shown, (port,) = authority.issue("redis"), free_ports(1)
-    options = {
-        "--tls-port": port,
-        "--tls-cert-file": shown.file,
-        "--tls-key-file": shown.key,
-        "--tls-ca-cert-file": authority.file,
-        "--tls-auth-clients": "optional",
-    }
-    with RedisServer(tuple(str(word) for pair in options.items() for word in pair)) as server:
-        with redis.Redis.from_url(server.url) as client:
-            client.execute_command("ACL", "SETUSER", USER, f">{PASSWORD}", *rule())
-            client.execute_command("ACL", "SETUSER", "reader", f">{PASSWORD}", "on", "~*", "+@read")
-        url = f"rediss://127.0.0.1:{port}/0"
-        yield Secured(server.url, url, authority, authority.issue("client"))
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredRedis]:
+    with secured_redis(tmp_path_factory.mktemp("certificates")) as server:
+        yield server
 
 
 @pytest.fixture
-def given(secured: Secured) -> dict[str, Any]:
+def given(secured: SecuredRedis) -> dict[str, Any]:
     return {
         "redis_url": secured.tls_url,
         "ca_file": secured.authority.file,
@@ -92,8 +60,10 @@ def test_an_acl_user_with_the_documented_rule_is_let_in_over_tls(given: dict[str
     goes_round(StoreSettings(**given))
 
 
-def test_user_and_password_may_stand_in_the_url(secured: Secured, given: dict[str, Any]) -> None:
-    url = secured.tls_url.replace("//", f"//{USER}:Tr0ub4dor%263@")
+def test_user_and_password_may_stand_in_the_url(
+    secured: SecuredRedis, given: dict[str, Any]
+) -> None:
+    url = secured.tls_url.replace("//", f"//{USER}:{quote(PASSWORD)}@")
 
     goes_round(StoreSettings(redis_url=url, ca_file=secured.authority.file))
 
@@ -106,7 +76,7 @@ def test_url_and_password_may_stand_in_files(given: dict[str, Any], tmp_path: Pa
     goes_round(StoreSettings(**given))
 
 
-def test_a_client_certificate_is_shown(secured: Secured, given: dict[str, Any]) -> None:
+def test_a_client_certificate_is_shown(secured: SecuredRedis, given: dict[str, Any]) -> None:
     pem = {"certificate_file": secured.client.file, "key_file": secured.client.key}
     with redis.Redis.from_url(secured.plain_url) as client:
         client.config_set("tls-auth-clients", "yes")
