@@ -207,7 +207,7 @@ def test_a_user_of_redis_who_may_not_ask_or_write(configure: Configure, redis: R
     _, found = checked(configure(url=redis.url.replace("//", "//reader:x@")))
 
     assert (found["redis"][0], found["redis rights"][0]) == ("WARN", "FAIL")
-    assert "+@scripting" in found["redis rights"][1]
+    assert "SECURITY.md" in found["redis rights"][1]
 
 
 def test_rights_that_lack_are_named(checking_broker: Broker, configure: Configure) -> None:
