@@ -80,6 +80,7 @@ def _servers(settings: Settings) -> Generator[Finding, None, bool]:
     from slotcast.checks.kafka import kafka_findings
     from slotcast.checks.redis import redis_findings
     from slotcast.log.port import LogError
+    from slotcast.redis_client import explained
 
     reached = False
     try:
@@ -90,7 +91,7 @@ def _servers(settings: Settings) -> Generator[Finding, None, bool]:
         yield from redis_findings(settings.store)
     except (RedisError, OSError, ValueError) as error:
         remedy = "start Redis, or set store.redis_url: without it a restart is a long replay"
-        yield failing("redis", str(error), remedy)
+        yield failing("redis", explained(error, settings.store), remedy)
     return reached
 
 
