@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from slotcast.log.kafka import KafkaLog
-from slotcast.log.port import Committed, Forecasts, Outbox
+from slotcast.log.port import Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.servers import Broker
 
@@ -64,3 +64,16 @@ def outbox(values: list[bytes], offset: int) -> Outbox:
     count = len(values)
     column = Forecasts(0, range(count), [1_000] * count, [b"k"] * count, values)
     return Outbox([column], offsets={0: Committed(offset, "m")})
+
+
+def publish_at_last(log: KafkaLog, outbox: Outbox) -> None:
+    """Publish, as often as it takes: what was under way may still be in the way."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            log.publish(outbox)
+            return
+        except LogError:
+            if time.monotonic() > deadline:
+                raise
+        log.poll(100, 100)

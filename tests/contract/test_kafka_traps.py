@@ -35,6 +35,7 @@ from tests.contract.kafka_logs import (
     fresh_settings,
     outbox,
     owned,
+    publish_at_last,
     until,
     until_owned,
     values,
@@ -222,6 +223,23 @@ def test_a_member_left_without_partitions_joins_anew(settings: KafkaSettings) ->
     log.close()
 
 
+def test_a_member_that_the_group_has_forgotten_joins_anew(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = KafkaLog(settings, stall_s=0.5)
+    until_owned(log, {0, 1})
+    forgotten = log._member.standing()._replace(
+        is_stable=False, is_joining=True, member_id="forgotten"
+    )
+
+    monkeypatch.setattr(log._member, "standing", lambda: forgotten)
+    log._member.membership.note_lost({0, 1})
+    lost, _ = until_owned(log, {0, 1})
+
+    assert lost == {0, 1}
+    log.close()
+
+
 def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
     members = [KafkaLog(settings) for _ in range(3)]
     deadline = time.monotonic() + PATIENCE_S
@@ -385,7 +403,7 @@ def test_a_frozen_broker_fails_publish_and_append_in_time(server: KafkaServer, c
 
     assert committed(log, 0) == Committed(1, "m")
     until_owned(log, {0, 1})
-    log.publish(outbox([b"after"], 2))
+    publish_at_last(log, outbox([b"after"], 2))
     assert committed(log, 0) == Committed(2, "m")
     log.close()
 

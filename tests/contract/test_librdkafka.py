@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tests.contract.kafka_logs import (
     fresh_settings,
     outbox,
     owned,
+    publish_at_last,
     until,
     until_owned,
     values,
@@ -301,12 +301,7 @@ def test_a_publish_goes_on_when_all_connections_were_cut() -> None:
         until_owned(log, {0, 1})
         for offset in range(1, 9):
             server.proxy.cut_all()
-            deadline = time.monotonic() + PATIENCE_S
-            while time.monotonic() < deadline:
-                with suppress(LogError):
-                    log.publish(outbox([b"f"], offset))
-                    break
-                log.poll(100, 100)
+            publish_at_last(log, outbox([b"f"], offset))
 
         assert committed(log, 0) == Committed(8, "m")
         log.close()

@@ -50,6 +50,8 @@ class KafkaLog:
         self._live: set[int] = set()
         self._heard = time.monotonic()
         self._replaced = False
+        self._unknown: set[str] = set()
+        """The member's id, if the group did not know it when we last looked."""
         self._fenced: LogError | None = None
         self._closed = False
         self.name = ensure_topics(settings)
@@ -231,8 +233,8 @@ class KafkaLog:
         if now - self._heard < self._stall_s:
             return
         self._heard = now
-        if not self._member.membership.owned() and self._is_left_out():
-            logger.warning("in %s without partitions: joining anew", self._settings.group)
+        if why := self._why_join():
+            logger.warning("%s: joining anew", why)
             self._replace()
         if not self._live:
             return
@@ -247,14 +249,18 @@ class KafkaLog:
         logger.warning("%s-%s are stalled: joining anew", self._settings.ticks, behind)
         self._replace()
 
-    def _is_left_out(self) -> bool:
-        """Whether we are a member without partitions although there are enough for everyone."""
-        if not self._member.standing().is_stable:
-            return False
+    def _why_join(self) -> str:
+        """Why this member would wait for ever, which no library notices; empty if it need not."""
+        standing, group = self._member.standing(), self._settings.group
         try:
-            return self._takeover.members() <= len(self.partitions())
+            members, partitions = self._takeover.members(), self.partitions()
         except LogError:
-            return False
+            return ""
+        unknown, self._unknown = self._unknown, {standing.member_id} - members - {""}
+        if self._unknown:  # twice: while it joins, a group may not know it yet
+            return f"{group} has forgotten {self._worker}" if unknown == self._unknown else ""
+        served = self._member.membership.owned() or len(members) > len(partitions)
+        return "" if served or not standing.is_stable else f"in {group} without partitions"
 
     def _is_behind(self, partition: int) -> bool:
         """Whether there is a record to deliver: the log may end in a gap."""

@@ -100,11 +100,12 @@ class Takeover:
             if self._worker in alive and owner.removeprefix(self._prefix) not in alive:
                 self._end(owner)
 
-    def members(self) -> int:
-        """How many members the group has. Raises `LogError`."""
+    def members(self) -> set[str]:
+        """The ids of the group's members. Raises `LogError`."""
         group = self._settings.group
         with kafka_errors(f"describe group {group}", self._settings):
-            return len(self._admin.describe_groups([group])[group]["members"])
+            members = self._admin.describe_groups([group])[group]["members"]
+        return {member["member_id"] for member in members}
 
     def has_our_name(self, client: str) -> bool:
         """Whether it is this very client that the group knows by our instance id."""
