@@ -104,7 +104,8 @@ def test_every_operation_answers_as_the_document_says(
     def answers(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             # How many there are is not in the document.
-            assume(set(case.body.get("partitions") or ()) <= {0, 1})
+            partitions = case.body.get("partitions") or ()
+            assume(all(type(p) is int and p in (0, 1) for p in partitions))
         case.call_and_validate(base_url=running.service.api.url, session=running.client, timeout=20)
 
     answers()

@@ -126,6 +126,11 @@ def test_a_body_that_is_no_text_is_invalid(client: httpx.Client) -> None:
     assert "JSON in UTF-8" in assert_problem(response, problems.INVALID)["detail"]
 
 
+@pytest.mark.parametrize("body", [{"partitions": ["0"]}, {"partitions": [True]}, {"all": 1}])
+def test_a_reset_takes_nothing_for_what_it_is_not(client: httpx.Client, body: Any) -> None:
+    assert_problem(client.post("/reset", json=body), problems.INVALID)
+
+
 def test_connections_are_limited_and_work_again_when_some_have_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from slotcast import views
@@ -225,6 +225,12 @@ class Event(Record):
     )
 
 
+def _is_bool(value: object) -> object:
+    if not isinstance(value, bool):  # 1 equals True, and would pass
+        raise ValueError("give true")
+    return value
+
+
 def _given(name: str) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
@@ -241,10 +247,12 @@ class ResetRequest(BaseModel):
     instruments: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None, min_length=1, max_length=MAX_RESETS, description="These."
     )
-    partitions: list[Annotated[int, Field(ge=0)]] | None = Field(
+    partitions: list[Annotated[int, Field(ge=0, strict=True)]] | None = Field(
         None, min_length=1, max_length=MAX_RESETS, description="All of these partitions."
     )
-    all: Literal[True] | None = Field(None, description="All that any worker has.")
+    all: Annotated[Literal[True], BeforeValidator(_is_bool)] | None = Field(
+        None, description="All that any worker has."
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
