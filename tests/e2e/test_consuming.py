@@ -47,14 +47,13 @@ def test_a_consumer_of_the_page_prints_every_forecast(
         sample = sample.replace(theirs, ours)
     program.write_text(sample)
 
-    reader = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True)
-    patience = Timer(PATIENCE_S, reader.kill)
-    patience.start()
-    assert reader.stdout is not None
-    lines = [reader.stdout.readline().split() for _ in range(due)]
-    patience.cancel()
-    reader.kill()
-    reader.wait()
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as reader:
+        patience = Timer(PATIENCE_S, reader.kill)
+        patience.start()
+        assert reader.stdout is not None
+        lines = [reader.stdout.readline().split() for _ in range(due)]
+        patience.cancel()
+        reader.kill()
 
     assert due == TICKS
     assert all(line and line[0] for line in lines)
