@@ -195,12 +195,16 @@ class Service:
         return self._thread.is_alive()
 
     def stop(self, timeout_s: float = 30.0) -> None:
-        """Finish the turn, write the last snapshot, and close everything."""
+        """Close everything; readers first, while there is somebody to answer them.
+
+        1. Take the worker off the list, and answer what is under way.
+        2. Finish the turn, write the last snapshot, leave the group.
+        """
+        self._presence.stop()
+        self.api.stop()
         self.worker.stop()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._presence.stop()
-        self.api.stop()
         self.store.close()
 
     def __enter__(self) -> Service:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from slotcast.partition import Phase
 from slotcast.store.port import Store, StoreError
-from slotcast.worker import Worker
+from slotcast.worker import Worker, WorkerEnded
 
 ASK_TIMEOUT_S = 5.0
 
@@ -47,7 +47,7 @@ class Homes:
         try:
             own = self._worker.ask(lambda: self._own(names)).result(ASK_TIMEOUT_S)
             stored = {p: self._store.known(p, names) for p in every if p not in own}
-        except (TimeoutError, StoreError):
+        except (TimeoutError, StoreError, WorkerEnded):
             return dict.fromkeys(names, ())
         for partition, known in (own | stored).items():
             for name in known:

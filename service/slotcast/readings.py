@@ -34,7 +34,7 @@ from slotcast.views import (
     Summary,
     Window,
 )
-from slotcast.worker import Worker
+from slotcast.worker import Worker, WorkerEnded
 from slotcast_models.memory import APPLIED, TICKS, view
 from slotcast_models.predictor import Predictor
 
@@ -173,6 +173,8 @@ class ServiceReadings:
             raise MemoryUnavailable(
                 "the worker did not answer in time: see /v2/health/ready"
             ) from error
+        except WorkerEnded as error:
+            raise MemoryUnavailable(f"{error}; ask again when it is back") from error
         except (StoreError, SnapshotDamaged) as error:
             raise MemoryUnavailable(f"{name!r} is paged out, and {error}: try again") from error
 

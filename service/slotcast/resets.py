@@ -18,7 +18,7 @@ from slotcast.homes import Homes
 from slotcast.log.port import AppendForbidden, Log, LogError, Receipt
 from slotcast.partition import Phase
 from slotcast.views import LogUnavailable, ResetForbidden, ResetReceipt, UnknownPartition
-from slotcast.worker import Worker
+from slotcast.worker import Worker, WorkerEnded
 
 LOOK_INTERVAL_S = 0.05
 
@@ -88,7 +88,7 @@ class Resets:
                 p: own[p] if p in own else self._log.position(p)
                 for p in {receipt.partition for receipt in waiting}
             }
-        except (TimeoutError, LogError):  # asked again, until the time is over
+        except (TimeoutError, LogError, WorkerEnded):  # asked again, until the time is over
             return set()
         return {receipt for receipt in waiting if (at[receipt.partition] or 0) > receipt.offset}
 

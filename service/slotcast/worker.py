@@ -46,6 +46,10 @@ RESTORED = 2_000
 Answer = TypeVar("Answer")
 
 
+class WorkerEnded(Exception):
+    """Nobody answers any more; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a worker is made of; bootstrap puts it together."""
@@ -77,7 +81,7 @@ class Worker:
         self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
             queue.SimpleQueue()
         )
-        self._stop = threading.Event()
+        self._stop, self._ended = threading.Event(), threading.Event()
         self._view_due = self._committed_at = 0.0
         self._snapshot_at = -1
         """The partition that had its slice of snapshot last."""
@@ -103,6 +107,8 @@ class Worker:
             self.failure = error
             raise
         finally:
+            self._ended.set()
+            self._refuse_questions()
             self.parts.log.close()
 
     def turn(self) -> Cycle | None:
@@ -142,9 +148,14 @@ class Worker:
             self._stop.wait(max(0.0, self._committed_at + interval_s - self.parts.clock()))
 
     def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
-        """Have `question` run by the worker's thread between cycles; any thread."""
+        """Have `question` run by the worker's thread between cycles; any thread.
+
+        The answer is `WorkerEnded` when there are no more cycles.
+        """
         future: Future[Answer] = Future()
         self._questions.put((question, future))  # type: ignore[arg-type]  # Future is invariant
+        if self._ended.is_set():
+            self._refuse_questions()
         return future
 
     def _follow_membership(self, poll: Poll) -> None:
@@ -321,3 +332,13 @@ class Worker:
                 future.set_result(question())
             except Exception as error:  # noqa: BLE001  # the asker's to handle
                 future.set_exception(error)
+
+    def _refuse_questions(self) -> None:
+        """Any thread: whoever asks last finds the worker ended, or is found by it."""
+        why = f"the worker has stopped: {self.failure or 'it was told to'}"
+        while True:
+            try:
+                _, future = self._questions.get_nowait()
+            except queue.Empty:
+                return
+            future.set_exception(WorkerEnded(why))

@@ -6,6 +6,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from slotcast.log.port import (
     DeadLetter,
     Forecasts,
     Log,
+    LogError,
     OffsetOutOfRange,
     Outbox,
 )
@@ -730,3 +733,11 @@ def test_any_thread_sees_positions_move_while_the_owner_works(bench: Bench, log:
 def test_close_can_be_called_twice(log: Log) -> None:
     log.close()
     log.close()
+
+
+def test_a_closed_log_answers_other_threads_or_says_that_it_is_closed(log: Log) -> None:
+    log.close()
+
+    for ask in (log.partitions, partial(log.position, 0), partial(log.append, 0, b"A", None)):
+        with suppress(LogError):
+            ask()

@@ -51,6 +51,10 @@ def _complete(paths: dict[str, dict[str, Any]]) -> None:
             if responses["200"]["description"] == "Successful Response":
                 responses["200"]["description"] = "Done"
             responses["500"] = _response([problems.UNEXPECTED])
+            stopping = _response([problems.STOPPING])
+            if there := responses.get("503"):
+                stopping["description"] = f"{there['description']}; or {stopping['description']}"
+            responses["503"] = stopping
 
 
 def _add_schemas(schemas: dict[str, Any]) -> None:

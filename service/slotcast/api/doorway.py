@@ -1,7 +1,7 @@
 """The first thing a request meets: routing on the path as it was sent, and a limit on bodies.
 
 It is also the last thing an answer meets: headers keep browsers from doing more with it than they
-should.
+should. What the server gives up when it stops is answered here, as `stopping`.
 
 An ASGI server decodes `%2F` before routing, which would make the instrument `a/reset` and the reset
 of `a` one path. Here routes see the encoded path, and `instrument_name` decodes the part they cut.
@@ -9,7 +9,7 @@ of `a` one path. Here routes see the encoded path, and `instrument_name` decodes
 
 from __future__ import annotations
 
-from functools import partial
+from asyncio import CancelledError
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -17,9 +17,22 @@ from fastapi import Depends, Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slotcast.api.problems import INVALID, LENGTH_MISSING, SAFE_HEADERS, TOO_LARGE, Refused, problem
+from slotcast.api.problems import (
+    INVALID,
+    LENGTH_MISSING,
+    SAFE_HEADERS,
+    STOPPING,
+    TOO_LARGE,
+    Refused,
+    problem,
+)
 
 MAX_BODY_BYTES = 1 << 20
+STOPPED = (
+    "this worker is stopping and had no time left for the answer: ask again, or another worker; a"
+    " reset may be in the log, and asking twice does no harm"
+)
+AGAIN = {"Retry-After": "5", "Connection": "close"}
 
 
 class Doorway:
@@ -32,21 +45,36 @@ class Doorway:
         """Serve a request on its encoded path, or refuse its body."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        send = partial(_send_safely, send)
+        answer = _Answer(send)
+        send = answer.send
         if raw := scope.get("raw_path"):
             scope = {**scope, "path": raw.decode("latin-1")}
         if refused := _refusal(Headers(scope=scope)):
             await _discard_body(receive)
             return await problem(scope["path"], refused)(scope, receive, send)
-        return await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except CancelledError:
+            if answer.begun:
+                raise
+            await problem(scope["path"], Refused(STOPPING, STOPPED, AGAIN))(scope, receive, send)
 
 
-async def _send_safely(send: Send, message: Message) -> None:
-    if message["type"] == "http.response.start":
-        headers = MutableHeaders(scope=message)
-        for name, value in SAFE_HEADERS.items():
-            headers.setdefault(name, value)
-    await send(message)
+class _Answer:
+    """What is sent for one request, with the headers that every answer has."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message."""
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in SAFE_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
 
 
 def _refusal(headers: Headers) -> Refused | None:

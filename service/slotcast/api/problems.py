@@ -64,6 +64,7 @@ MEMORY_UNAVAILABLE = Kind("memory-unavailable", 503, "Whoever may hold it cannot
 REGISTRY_UNAVAILABLE = Kind("registry-unavailable", 503, "The list of workers cannot be read")
 LOG_UNAVAILABLE = Kind("log-unavailable", 503, "The log did not take the record in time")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
+STOPPING = Kind("stopping", 503, "The service is stopping")
 TOO_MANY_STREAMS = Kind("too-many-streams", 503, "Too many event streams are open")
 
 KINDS = (
@@ -82,6 +83,7 @@ KINDS = (
     REGISTRY_UNAVAILABLE,
     LOG_UNAVAILABLE,
     NOT_READY,
+    STOPPING,
     TOO_MANY_STREAMS,
 )
 

@@ -14,6 +14,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from slotcast.log.kafka_client import InstanceFenced, connection, kafka_errors
@@ -28,6 +29,7 @@ from slotcast.log.port import (
     CommitFailed,
     Committed,
     LogError,
+    LogUnavailable,
     NotYet,
     Outbox,
     Poll,
@@ -75,7 +77,8 @@ class KafkaLog:
 
     def partitions(self) -> Sequence[int]:
         """All partitions of the tick topic, as of the last metadata."""
-        return self._member.partitions()
+        with self._while_open():
+            return self._member.partitions()
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
         """Records of live partitions, and what the group gave and took."""
@@ -123,7 +126,8 @@ class KafkaLog:
 
     def position(self, partition: int) -> int | None:
         """The group's committed offset as it stands; any thread."""
-        return self._positions.of(partition)
+        with self._while_open():
+            return self._positions.of(partition)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """First offset, and the offset after the last stable record; asks the broker."""
@@ -156,7 +160,8 @@ class KafkaLog:
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
     ) -> Receipt:
         """Append one record to the tick topic. Raises `AppendForbidden`, `LogError`."""
-        return self._appender.append(partition, key, value, control)
+        with self._while_open():
+            return self._appender.append(partition, key, value, control)
 
     def close(self) -> None:
         """Leave the group and close every connection."""
@@ -171,6 +176,19 @@ class KafkaLog:
         self._offsets.close()
         self._positions.close()
         self._admin.close()
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        """For other threads: whatever a library makes of a closed client is that it is closed."""
+        closed = f"the log of {self._settings.ticks} is closed: its worker has stopped"
+        if self._closed:
+            raise LogUnavailable(closed)
+        try:
+            yield
+        except Exception as error:
+            if not self._closed or isinstance(error, LogError):
+                raise
+            raise LogUnavailable(closed) from error
 
     def _records(self, timeout_ms: int, max_ticks: int) -> Sequence[Batch]:
         """What the member has; one that lost its name to a late request of its own joins anew."""

@@ -9,12 +9,13 @@ Rules every adapter keeps (tests/contract/test_log.py runs them against each):
 - `publish` is the only commit point. If it returns, everything in the outbox is in the log and the
   offsets are committed. If it raises `CommitFailed`, the caller must forget what it computed and
   recover from the committed offset.
-- One thread calls everything except `append`, `position` and `partitions`: any thread may.
+- One thread calls everything except `append`, `position` and `partitions`: any thread may. Once the
+  log is closed, these answer as before or raise `LogError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -107,14 +108,15 @@ class Forecasts:
     """Forecast records of one partition in tick order: columns of the same length.
 
     `offsets` are the offsets of the ticks they answer; `timestamps_ms` those ticks' record
-    timestamps, which become the forecasts' own.
+    timestamps, which become the forecasts' own. `values` may be made while they are read: an
+    adapter reads them once.
     """
 
     partition: int
     offsets: Sequence[int]
     timestamps_ms: Sequence[int]
     keys: Sequence[bytes]
-    values: Sequence[bytes]
+    values: Iterable[bytes]
 
 
 @dataclass(frozen=True, slots=True)
