@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -373,8 +374,9 @@ def _explain(value: bytes, error: Exception, name: str) -> tuple[str, str]:
         return "wrong_type", text
     if name != "json":
         return f"not_{name}", text
-    try:
-        json.loads(value)
-    except (ValueError, RecursionError):
-        return "not_json", text
-    return "not_finite", "NaN and Infinity are not JSON"
+    constants: list[str] = []
+    with suppress(ValueError, RecursionError):
+        json.loads(value.decode(), parse_constant=constants.append)
+        if constants:
+            return "not_finite", f"{constants[0]} is not JSON"
+    return "not_json", text

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slotcast.formats import nesting
 from slotcast.formats.nesting import MOST_LEVELS
 from slotcast.log.port import Batch
 from slotcast.ticks import REASONS, Parsed, TickParser
@@ -73,10 +74,13 @@ def record(form: RecordFormat, **changes: Any) -> bytes:
 def parsed(
     form: RecordFormat, values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None
 ) -> Parsed:
+    return parser(form).parse(batch_of(values, keys))
+
+
+def batch_of(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None) -> Batch:
     n = len(values)
     stamps = np.full(n, STAMP_MS, np.int64)
-    batch = Batch(0, np.arange(n), stamps, keys or [b"A"] * n, values)
-    return parser(form).parse(batch)
+    return Batch(0, np.arange(n), stamps, keys or [b"A"] * n, values)
 
 
 def reason(form: RecordFormat, value: bytes, key: bytes | None = b"A") -> str | None:
@@ -188,6 +192,41 @@ def test_many_brackets_side_by_side_are_not_deep(form: RecordFormat) -> None:
     assert reason(form, record(form, note=[[1]] * 600)) is None
 
 
+def opened(value: bytes) -> int:
+    """How deep brackets outside of texts are, told byte by byte."""
+    depth = deepest = at = 0
+    in_text = False
+    while at < len(value):
+        byte = value[at : at + 1]
+        if in_text:
+            at += byte == b"\\"
+            in_text = byte != b'"'
+        elif byte == b'"':
+            in_text = True
+        elif byte in b"[]{}":
+            depth += 1 if byte in b"[{" else -1
+            deepest = max(deepest, depth)
+        at += 1
+    return deepest
+
+
+@given(st.text(alphabet='[]{}"\\a\n', max_size=60))
+def test_brackets_within_texts_do_not_count_ended_or_not(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nesting, "MOST_LEVELS", 2)
+        deep = nesting.json_is_deep(text.encode())
+
+    assert deep == (opened(text.encode()) > 2)
+
+
+def test_quotes_behind_a_text_without_end_do_not_hold_the_worker_up() -> None:
+    """Each was looked at up to the end of the record, which took 10 s: as long as a poll may."""
+    value = b'"' + b'\\"' * 32_000 + b"[" * 501
+    found = TickParser(TickSchema.default()).parse(batch_of([value]))
+
+    assert [reject.reason for reject in found.rejects] == ["not_json"]
+
+
 A, TS, N = b"\x02\x02A", b"\x02\x80\xa0\xab\xfe\xf9b", b"\x02\x0e"
 BID, ASK = b"\x02" + struct.pack("<d", 1.5), b"\x02" + struct.pack("<d", 2.0)
 VOLUME, NOTE = b"\x02" + struct.pack("<d", 3.0), b"\x00"
@@ -201,6 +240,10 @@ MALFORMED: dict[RecordFormat, dict[bytes, str]] = {
         b"7": "wrong_type",
         b"\xff\xfe": "not_utf8",
         b'{"a": NaN}': "not_finite",
+        b'{"a": [-Infinity]}': "not_finite",
+        b'{"instrument": "\\ud800", "ts": 1, "n": 1, "bid": 1, "ask": 1}': "not_json",
+        b'\xef\xbb\xbf{"ts": 1, "n": 1, "bid": 1, "ask": 1}': "not_json",
+        b'{"a": "NaN", "b": NaN]': "not_json",
         b'{"ts": 1, "n": 1, "bid": "1", "ask": 1}': "wrong_type",
         b'{"ts": 1, "n": 1, "ask": 1}': "missing_field",
         b'{"ts": 1, "n": 1, "bid": 1e999, "ask": 1}': "not_finite",
