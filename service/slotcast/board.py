@@ -24,6 +24,7 @@ from slotcast.slot_map import slot_map
 from slotcast.views import InstrumentView, Measure, SlotMap, Window
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import IMPORT, RESET
+from slotcast_models.memory import APPLIED
 from slotcast_models.predictor import Predictor
 
 SETTLED_TICKS = 100
@@ -83,6 +84,9 @@ class Board:
         parsed = stepped.parsed
         slots, last, previous = _last_ticks(stepped)
         partition = parsed.batch.partition
+        # Whose memory was reset or replaced after its last tick is not what that tick made of it.
+        stands = engine.memory.counts[slots, APPLIED] == parsed.offset[last]
+        slots, last, previous = slots[stands], last[stands], previous[stands]
         at = np.array([self._entry(partition, parsed.names[i]) for i in last.tolist()], np.int64)
         self._sheet.columns["slot"][at] = slots
         scores = self._sheet.write_ticks(at, stepped, last, previous, slots, engine)

@@ -16,6 +16,7 @@ from slotcast.log.memory_history import MemoryHistory
 from slotcast.proof.derive import Deriver
 from slotcast.proof.verify import Proof
 from slotcast.snapshot import decode_row, encode_row
+from slotcast.views import FIRST
 from slotcast_models.columns import APPLIED_BEFORE, VALID
 from slotcast_models.imports import import_row
 from slotcast_models.memory import APPLIED, MARK_A, MARK_B, ORIGIN, SHARE, SHARE_A, SHARE_B
@@ -170,6 +171,14 @@ def test_readers_see_an_import_before_it_ticks() -> None:
 
     assert view_of is not None
     assert (view_of.ticks, view_of.origin, view_of.offset) == (60, 3, 3)
+
+
+def test_readers_see_an_import_and_not_the_ticks_before_it_in_the_same_commit() -> None:
+    world = World([*ticks("B", 0, 9), ("import", 0, "B", MEMORY)])
+
+    (view,) = world.run(max_poll_ticks=50).parts.board.page(FIRST)[0]
+
+    assert (view.ticks, view.offset) == (60, 9)
 
 
 # Imports are like everything else in the log

@@ -75,6 +75,20 @@ def test_a_reset_instrument_is_not_shown_until_it_ticks() -> None:
     assert [(v.instrument, v.ticks) for v in worker.parts.board.page(FIRST)[0]] == [("B", 2)]
 
 
+@pytest.mark.parametrize("reset", [("reset", 0, "A"), ("reset-all", 0)])
+def test_ticks_before_a_reset_in_the_same_commit_are_not_shown(reset: tuple[Any, ...]) -> None:
+    world = World([*ticks("A", 5), reset])
+    worker = world.run(max_poll_ticks=50)
+    assert names(worker) == []
+
+    for event in [*ticks("A", 3, 9), reset, *ticks("A", 1, 20)]:
+        write_event(world.broker, event)
+    drain(worker, world)
+
+    (view,) = worker.parts.board.page(FIRST)[0]
+    assert (view.ticks, view.offset, view.targets[0].recent) == (1, 10, [view.targets[0].value])
+
+
 def test_expected_is_what_had_been_forecast_for_the_value() -> None:
     world = World(ticks("A", 20))
     worker = world.worker(max_poll_ticks=7)
