@@ -21,6 +21,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from slotcast_models.greeting import unheard
+
 EXACT = 16
 CHUNK = 256
 
@@ -91,6 +93,8 @@ class StepProgram:
         self.stage = Stage(*(np.zeros((room, width), np.float32) for width in widths))
         self._sized: dict[int, _Sized] = {}
         self._of_rows: list[_Sized | None] = [None] * (room + 1)
+        with unheard():
+            self._size(1)
 
     def step(self, n: int) -> None:
         """Step the first n >= 1 rows of the stage; what it holds beyond them is void afterwards."""
