@@ -68,7 +68,8 @@ class Pipeline:
         predictor.advance = watch.over("predictor", predictor.advance)  # type: ignore[method-assign]
         self._parse = watch.over("parse", TickParser(bundle.schema).parse)
         self._advance = watch.over("advance", engine.advance)
-        self._encode = watch.over("encode", ForecastEncoder(bundle, numerics()).encode)
+        encode = ForecastEncoder(bundle, numerics()).encode
+        self._encode = watch.over("encode", lambda *columns: list(encode(*columns)))
 
     def take(self, batch: Any) -> dict[str, float]:
         """Seconds of each part for one poll."""

@@ -55,7 +55,8 @@ class Contest:
     def encode(self) -> list[bytes]:
         """Its forecasts, encoded."""
         p = self._parsed
-        return self._encoder.encode(0, p.names, p.time_ns, p.offset, p.value, self._published)
+        columns = p.names, p.time_ns, p.offset, p.value, self._published
+        return list(self._encoder.encode(0, *columns))
 
 
 def main() -> None:

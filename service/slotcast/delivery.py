@@ -3,7 +3,8 @@
 1. Parse the polled batches to columns and rejects.
 2. Bring the rows of all instruments in, judge, split into waves, step.
 3. Gather the outbox: forecasts in tick order, dead letters, next offsets with their notes.
-4. Publish it. This is the only commit point: after it the poll has happened, before it it has not.
+4. Publish it; forecast records are made as they are sent, so that the broker works meanwhile. This
+   is the only commit point: after it the poll has happened, before it it has not.
 5. Take the new offsets into the partitions; readers see memory as of here.
 
 Whatever is raised in 1 to 4, nothing is committed: the caller forgets the partitions and recovers.
@@ -30,7 +31,7 @@ DEAD_LETTER_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What a cycle came to, for metrics and readers."""
+    """What a cycle came to, for metrics and readers; `commit_s` is that of step 4."""
 
     stepped: Sequence[Stepped]
     outbox: Outbox

@@ -94,14 +94,16 @@ class ForecastEncoder:
         offsets: NDArray[np.int64],
         value: NDArray[np.float64],
         published: Published,
-    ) -> list[bytes]:
-        """One record per tick; all arguments have the same length n, `published` included."""
-        records: list[bytes] = []
+    ) -> Iterator[bytes]:
+        """One record per tick; all arguments have the same length n, `published` included.
+
+        Records are made when they are asked for: who sends them has the log's client and the
+        broker work on one block while the next is made.
+        """
         for first in range(0, len(names), BLOCK_TICKS):
             block = slice(first, first + BLOCK_TICKS)
             part = names[block], time_ns[block], offsets[block], value[block]
-            records += self._encode_block(partition, *part, chosen(published, block))
-        return records
+            yield from self._encode_block(partition, *part, chosen(published, block))
 
     def _encode_block(
         self,

@@ -80,7 +80,7 @@ class Tally:
         m, now_ms = self._parts.metrics, self._parts.wall_ms()
         worked_s = cycle.step_s + cycle.commit_s
         for forecasts in cycle.outbox.forecasts:
-            n = len(forecasts.values)
+            n = len(forecasts.offsets)
             self.counts["forecasts"] += n
             m.forecasts.inc(n)
             stamped = np.array(forecasts.timestamps_ms, np.float64)

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -600,6 +601,30 @@ def test_publish_puts_forecasts_in_the_same_partition_in_order(bench: Bench, log
             zip(column.keys, column.values, column.timestamps_ms, strict=True)
         )
     assert (committed(log, 0), committed(log, 1)) == (Committed(2_000, "a"), Committed(10, "b"))
+
+
+def test_forecasts_may_be_made_while_they_are_published(bench: Bench, log: Log) -> None:
+    bench.feed(0, ticks(2_000))
+    column = forecasts(0, 2_000)
+    made = replace(column, values=(value for value in column.values))
+
+    log.publish(Outbox([made], offsets={0: Committed(2_000, "")}))
+
+    assert [value for _, value, _ in bench.forecasts(0)] == list(column.values)
+
+
+def test_a_forecast_that_cannot_be_made_commits_nothing(bench: Bench, log: Log) -> None:
+    bench.feed(0, ticks(10))
+    column = forecasts(0, 4)
+    short = replace(column, values=(value for value in list(column.values)[:2]))
+
+    with pytest.raises((CommitFailed, ValueError)):
+        log.publish(Outbox([short], offsets={0: Committed(4, "")}))
+    assert committed(log, 0) is None
+    log.publish(Outbox([column], offsets={0: Committed(4, "")}))
+
+    assert [value for _, value, _ in bench.forecasts(0)][-4:] == list(column.values)
+    assert committed(log, 0) == Committed(4, "")
 
 
 def test_publish_after_publish_appends(bench: Bench, log: Log) -> None:

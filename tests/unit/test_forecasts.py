@@ -66,7 +66,8 @@ def test_a_record_is_the_bytes_of_its_struct(
     time_ns = rng.integers(0, 2**61, n)
     offsets, value = np.arange(n) * 97, rng.normal(size=(n, len(schema.quantities)))
 
-    records = ForecastEncoder(bundle, "numerics").encode(3, names, time_ns, offsets, value, columns)
+    encoder = ForecastEncoder(bundle, "numerics")
+    records = list(encoder.encode(3, names, time_ns, offsets, value, columns))
 
     decoded = [format_of(schema).forecasts(ForecastRecord)(record) for record in records]
     assert [rewritten(form, record) for record in decoded] == records
@@ -104,7 +105,8 @@ def test_a_record_names_what_the_head_says_beside_the_change(
     columns.ticks[:] = 1
 
     encoder = ForecastEncoder(bound, "numerics")
-    records = encoder.encode(0, ["a", "b"], np.arange(2), np.arange(2), np.ones((2, 1)), columns)
+    both = np.arange(2)
+    records = list(encoder.encode(0, ["a", "b"], both, both, np.ones((2, 1)), columns))
 
     said, unsaid = ("quantiles", "probabilities")[:: 1 if head == "quantiles" else -1]
     fields: Any = format_of(schema).forecasts(Any)(records[1])
@@ -120,7 +122,7 @@ def test_a_mark_is_in_the_forecasts_of_its_tick(form: RecordFormat) -> None:
     schema = in_format(TickSchema.default(), form)
     encoder, columns = ForecastEncoder(Bundle.load().bind(schema), "x"), allocate_published(3, 1, 5)
     offsets = np.array([5, 70, 2**40])
-    records = encoder.encode(2, ["a"] * 3, np.arange(3), offsets, np.ones((3, 1)), columns)
+    records = list(encoder.encode(2, ["a"] * 3, np.arange(3), offsets, np.ones((3, 1)), columns))
 
     marks = [format_of(schema).mark(2, offset) for offset in offsets.tolist()]
 

@@ -83,7 +83,7 @@ class Producer(Protocol):
         topic: str,
         partition: int,
         keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        values: Iterable[bytes | None],
         timestamps_ms: Iterable[int],
         headers: Headers | None = None,
     ) -> None:

@@ -234,7 +234,7 @@ class PythonProducer:
         topic: str,
         partition: int,
         keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        values: Iterable[bytes | None],
         timestamps_ms: Iterable[int],
         headers: Headers | None = None,
     ) -> None:

@@ -53,7 +53,7 @@ class RdProducer:
         topic: str,
         partition: int,
         keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        values: Iterable[bytes | None],
         timestamps_ms: Iterable[int],
         headers: Headers | None = None,
     ) -> None:

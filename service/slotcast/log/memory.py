@@ -19,6 +19,7 @@ from slotcast.log.port import (
     CommitFailed,
     Committed,
     DeadLetter,
+    Forecasts,
     LogError,
     LogName,
     OffsetOutOfRange,
@@ -202,10 +203,9 @@ class MemoryLog:
         for partition in outbox.offsets:
             if self.broker.owners.get(partition) is not self:
                 raise CommitFailed(f"ticks-{partition} has another owner: forget and recover it")
-        for column in outbox.forecasts:
-            self.broker.forecasts[column.partition] += map(
-                Forecast, column.offsets, column.timestamps_ms, column.keys, column.values
-            )
+        made = [(column.partition, _records(column)) for column in outbox.forecasts]
+        for partition, forecasts in made:
+            self.broker.forecasts[partition] += forecasts
         for letter in outbox.dead_letters:
             self.broker.dead_letters[letter.partition].append(letter)
         self.broker.offsets.update(outbox.offsets)
@@ -256,3 +256,8 @@ class MemoryLog:
             values,
             controls if any(control is not None for control in controls) else None,
         )
+
+
+def _records(column: Forecasts) -> list[Forecast]:
+    columns = column.offsets, column.timestamps_ms, column.keys, column.values
+    return [Forecast(*one) for one in zip(*columns, strict=True)]

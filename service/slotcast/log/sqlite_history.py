@@ -81,7 +81,7 @@ class SqliteHistory:
                 )
             stamps = np.array(found.timestamps_ms, np.int64)
             positions = np.arange(first, following)
-            yield Batch(partition, positions, stamps, found.keys, found.values)
+            yield Batch(partition, positions, stamps, found.keys, list(found.values))
             start = following
 
     def dead_letters(self, partition: int, start: int, stop: int) -> Iterator[DeadLetter]:

@@ -162,7 +162,7 @@ class Deriver:
             self._advanced("stepping its instrument", done, offset + 1 - begin)
         made = forecasts_of(stepped, self._encoder)
         if made.offsets and made.offsets[-1] == offset:
-            found.derived = Told(made.keys[-1], made.values[-1])
+            found.derived = Told(made.keys[-1], list(made.values)[-1])
             return
         letters = [one for one in dead_letters_of(stepped) if one.offset == offset]
         found.why = f"dead letter, {letters[0].reason}" if letters else "a repeat"
