@@ -202,6 +202,37 @@ def test_on_a_phone_the_detail_is_a_sheet_that_escape_closes(opened: Open, stage
     expect(row).to_be_focused()
 
 
+def test_on_a_phone_an_address_with_a_name_opens_the_sheet(opened: Open, stage: Stage) -> None:
+    name = stage.market.names[3]
+    page = opened(f"{stage.url}/#/{name}", **PHONE)
+
+    expect(page.locator("#detail-name")).to_have_text(name)
+    expect(page.locator("#detail")).to_be_visible()
+    page.locator("#close").click()
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(page.locator("#search")).to_be_focused()
+
+
+def test_a_phone_shows_the_skill_beside_the_forecast(opened: Open, stage: Stage) -> None:
+    page = opened(stage.url, **PHONE)
+    expect(page.locator("#board tbody tr")).to_have_count(40)
+    skill = page.locator("#board tbody tr").first.locator("td").nth(5).bounding_box()
+
+    assert skill is not None
+    assert skill["x"] + skill["width"] <= PHONE["width"]
+
+
+def test_the_page_explains_its_figures(opened: Open, stage: Stage) -> None:
+    page = opened(stage.url, width=1280, height=800)
+    said = page.locator("#explained dl")
+
+    expect(said).to_be_hidden()
+    page.get_by_text("What do the figures say?").click()
+    expect(said).to_be_visible()
+    terms = said.locator("dt").all_inner_texts()
+    assert terms == ["Forecast", "90 % interval", "Coverage", "Skill"]
+
+
 # What a healthy worker does not show
 
 

@@ -151,10 +151,8 @@ function open(name, focus = true) {
   detail.open(name);
   table.mark(name);
   history.replaceState(null, "", `#/${encodeURIComponent(name)}`);
-  if (focus && !wide.matches) {
-    cover(true);
-    at("detail-name").focus();
-  }
+  if (!wide.matches) cover(true);
+  if (focus && !wide.matches) at("detail-name").focus();
   follow();
 }
 
@@ -175,7 +173,7 @@ function close() {
 /** On a narrow page the detail is a sheet: what lies below cannot be reached meanwhile. */
 function cover(covered) {
   document.body.classList.toggle("sheet", covered);
-  for (const part of document.querySelectorAll(".masthead, .tiles, .list, #slots, #partitions")) part.inert = covered;
+  for (const part of document.querySelectorAll(".masthead, .tiles, .explained, .list, #slots, #partitions")) part.inert = covered;
 }
 
 function openNamed() {
