@@ -9,11 +9,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from slotcast.backtest_run import OWN, Backtest
 from slotcast.backtest_scores import finite
+from slotcast.terminal import cell, open_console
 
 SHOWN = 5
 """Series at each end of the table by instrument."""
@@ -139,18 +139,18 @@ def notes(told: dict[str, Any]) -> list[str]:
 
 def show(told: dict[str, Any]) -> None:
     """Tables and notes on stdout, as wide as they need to be where that is no terminal."""
-    console = Console()
+    console = open_console()
     if not console.is_terminal:
-        console = Console(width=160)
+        console = open_console(width=160)
     for title, columns, rows in grids(told):
         table = Table(title=title, title_justify="left")
         for i, column in enumerate(columns):
             table.add_column(column, justify="right" if i else "left")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(cell, row))
         console.print(table)
     for note in notes(told):
-        console.print(note, markup=False, highlight=False)
+        console.print(note, highlight=False)
 
 
 def write(folder: Path, found: Backtest, told: dict[str, Any]) -> list[Path]:

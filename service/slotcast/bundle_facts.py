@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from slotcast.terminal import open_console
 from slotcast_models.bundle import Bundle
 from slotcast_models.step import numerics
 
@@ -68,4 +68,4 @@ def print_facts(found: dict[str, Any]) -> None:
         else:
             shown = f"{value:,}" if isinstance(value, int) else str(value)
         table.add_row(name.replace("_", " "), shown)
-    Console().print(table)
+    open_console().print(table)

@@ -23,6 +23,7 @@ from slotcast.live_table import live_table, summary_lines
 from slotcast.log.port import LogError
 from slotcast.settings import Settings
 from slotcast.store.port import StoreError
+from slotcast.terminal import open_console
 from slotcast_models.bundle import BundleError
 
 KEEP_RECORDS = 500_000
@@ -34,7 +35,7 @@ TRIM_S = 20.0
 def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threading.Event) -> int:
     """Feed, forecast and show until the feed ends or `stop` is set. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    console = Console()
+    console = open_console()
     begun = time.monotonic()
     try:
         preparing = "preparing the predictor (the first time it is compiled: some 15 s)"
@@ -42,7 +43,7 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
             service, log = embedded(settings, directory)
         service.start()
     except (LogError, StoreError, BundleError, OSError) as error:
-        console.print(f"[red]slotcast: {error}[/red]")
+        console.print(f"slotcast: {error}", style="red")
         return 1
     console.print(f"{feed.title} -> {directory / 'slotcast.db'}")
     url = service.api.url
@@ -62,7 +63,7 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
         console.print(line)
     failure = service.worker.failure or " ".join(service.readings.stopped())
     if failure:
-        console.print(f"[red]slotcast: {failure}[/red]")
+        console.print(f"slotcast: {failure}", style="red")
         return 1
     return 0
 

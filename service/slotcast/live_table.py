@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slotcast.feed import Feed
+from slotcast.terminal import cell
 from slotcast.views import InstrumentView, Readings, TargetView, Window
 
 ROWS = 14
@@ -50,10 +51,10 @@ def live_table(readings: Readings, feed: Feed) -> Group:
     return Group(table, Text(counts), Text(quality))
 
 
-def _cells(view: InstrumentView, target: TargetView) -> tuple[str, ...]:
+def _cells(view: InstrumentView, target: TargetView) -> tuple[str | Text, ...]:
     alone = len(view.targets) == 1
     return (
-        view.instrument if alone else f"{view.instrument} {target.name}",
+        cell(view.instrument if alone else f"{view.instrument} {target.name}"),
         f"{view.ticks:,}",
         number(target.value),
         number(target.expected),

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from slotcast.progress import Advanced
 from slotcast.sheet import view_of_row
 from slotcast.snapshot_file import Section, SnapshotFile, decoded
+from slotcast.terminal import cell, open_console
 from slotcast_models.bundle import Bundle
 from slotcast_models.memory import APPLIED, SCALE, TICKS, view
 from slotcast_models.predictor import Predictor
@@ -100,7 +100,7 @@ def print_partition(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if name not in ("instruments", "exported_ms", "unreadable"):
             table.add_row(name.replace("_", " "), _text(value))
-    Console().print(table)
+    open_console().print(table)
 
 
 def print_instruments(found: list[dict[str, Any]], rows: int) -> None:
@@ -112,7 +112,7 @@ def print_instruments(found: list[dict[str, Any]], rows: int) -> None:
     for one in found:
         for target in one.get("targets", [{}]):
             table.add_row(
-                one["instrument"],
+                cell(one["instrument"]),
                 str(one.get("ts", UNKNOWN)),
                 str(one["ticks"]),
                 str(one.get("origin", UNKNOWN)),
@@ -121,9 +121,9 @@ def print_instruments(found: list[dict[str, Any]], rows: int) -> None:
                 _text(target.get("forecast")),
                 UNKNOWN if target.get("skill") is None else f"{target['skill']:.1%}",
             )
-    Console().print(table)
+    open_console().print(table)
     if len(found) < rows:
-        Console().print(f"{len(found):,} of {rows:,} rows: --limit 0 shows all")
+        open_console().print(f"{len(found):,} of {rows:,} rows: --limit 0 shows all")
 
 
 def _text(value: Any) -> str:

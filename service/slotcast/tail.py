@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
+from slotcast.forecasts import ForecastRecord
 from slotcast.formats.port import REFUSED, Format
 from slotcast.log.history import History
 from slotcast.log.port import OffsetOutOfRange
+from slotcast.terminal import printable
 
 SHOWN_LEVEL = 0.9
 
@@ -29,7 +33,7 @@ class Tail:
         from_beginning: bool = False,
     ) -> None:
         """Without instruments: of all of them."""
-        self._history, self._read = history, form.forecasts(Any)
+        self._history, self._read = history, form.forecasts(ForecastRecord)
         self._keys = {name.encode() for name in instruments}
         place = 0 if from_beginning else 1
         self._next = {p: history.readable("forecasts", p)[place] for p in partitions}
@@ -58,9 +62,10 @@ class Tail:
     def _forecast(self, value: bytes | None) -> Iterator[Any]:
         """The record, unless it is none: whoever else writes to the topic."""
         try:
-            yield self._read(value or b"")
+            record = self._read(value or b"")
         except REFUSED:
             return
+        yield msgspec.to_builtins(record)
 
 
 def interval(record: Any, target: Any) -> tuple[float, float]:
@@ -78,4 +83,4 @@ def line(record: Any) -> str:
             f"{name} {target['value']:.6g} -> {target['forecast']:.6g}"
             f" ({low:.6g}..{high:.6g}) {target['source']}"
         )
-    return f"{record['ts']} {record['instrument']}: {', '.join(told)}"
+    return f"{record['ts']} {printable(record['instrument'])}: {', '.join(told)}"

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from slotcast.live_table import number, share
 from slotcast.tail import interval
+from slotcast.terminal import cell
 
 ROWS = 20
 
@@ -45,12 +46,12 @@ class TailTable:
         return Group(table, Text(f"{self.count:,} forecasts; Ctrl-C ends"))
 
 
-def _cells(record: Any, name: str) -> tuple[str, ...]:
+def _cells(record: Any, name: str) -> tuple[str | Text, ...]:
     target = record["targets"][name]
     low, high = interval(record, target)
     alone = len(record["targets"]) == 1
     return (
-        record["instrument"] if alone else f"{record['instrument']} {name}",
+        cell(record["instrument"] if alone else f"{record['instrument']} {name}"),
         str(record["ts"]),
         f"{record['tick']['ticks']:,}",
         number(target["value"]),

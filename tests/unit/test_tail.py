@@ -76,9 +76,10 @@ def test_what_retention_has_removed_is_skipped() -> None:
 def test_what_is_no_forecast_is_passed_over() -> None:
     of = world()
     topic = of.broker.forecasts[0]
-    topic[3] = topic[3]._replace(value=b"{")
+    for place, other in enumerate((b"{", b"{}", b"[1]", b'{"instrument": "I1"}', b"null")):
+        topic[place] = topic[place]._replace(value=other)
 
-    assert len(list(tail(of, from_beginning=True).take())) == 39
+    assert len(list(tail(of, from_beginning=True).take())) == 35
 
 
 def test_a_topic_that_was_made_anew_is_read_anew() -> None:
@@ -125,3 +126,16 @@ def test_the_table_shows_who_ticked_last() -> None:
     assert f"{ROWS + 6} forecasts" in out.getvalue()
     shown = [text.split()[0] for text in out.getvalue().splitlines() if "name-" in text]
     assert shown == ["name-03", *(f"name-{i:02}" for i in range(6, ROWS + 5))]
+
+
+@pytest.mark.parametrize("name", ["[/]", "[red]pump", ":smile:", "a\x1b]0;title\x07", "b\nc"])
+def test_a_name_is_no_markup_and_no_terminal_obeys_it(name: str) -> None:
+    record = next(iter(tail(world(), from_beginning=True).take())) | {"instrument": name}
+    table, out = TailTable(), io.StringIO()
+
+    table.add(record)
+    Console(file=out, width=120).print(table.render())
+
+    shown = name.replace("\x1b", "\\x1b").replace("\x07", "\\x07").replace("\n", "\\n")
+    assert f"{shown} " in out.getvalue()
+    assert line(record).startswith(f"{record['ts']} {shown}: ")

@@ -93,9 +93,10 @@ def _show(records: Iterator[Any]) -> None:
     from rich.live import Live
 
     from slotcast.tail_table import TailTable
+    from slotcast.terminal import open_console
 
-    table = TailTable()
-    with Live(table.render(), get_renderable=table.render, refresh_per_second=4):
+    table, console = TailTable(), open_console()
+    with Live(table.render(), console=console, get_renderable=table.render, refresh_per_second=4):
         for record in records:
             if record is not None:
                 table.add(record)
