@@ -15,13 +15,17 @@ INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
-.PHONY: help demo up down needs-docker test faults soak check style types arrows format bundle servers lock upgrade clean
+.PHONY: help demo kafka up down needs-docker test faults soak check style types arrows format bundle servers lock upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(SERVE)/.ready  ## live forecasts on simulated ticks, until Ctrl-C (TICKS=20000 ends by itself, PORT=8080)
 	@$(SERVE)/bin/slotcast demo $(if $(TICKS),--ticks $(TICKS)) $(if $(PORT),--port $(PORT))
+
+kafka: $(SERVE)/.ready build/kafka/.ready  ## a Kafka and a Redis to try things with, without Docker, until Ctrl-C (KAFKA_PORT, REDIS_PORT)
+	@scripts/need.sh redis-server=redis-server
+	@$(if $(KAFKA_PORT),KAFKA_PORT=$(KAFKA_PORT)) $(if $(REDIS_PORT),REDIS_PORT=$(REDIS_PORT)) $(SERVE)/bin/python -m tests.try_servers
 
 test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
 	@$(DEV)/bin/python -m pytest $(ARGS)
