@@ -168,6 +168,18 @@ def test_its_keys_share_a_cluster_slot_and_none_is_left_behind(
     assert left == []
 
 
+def test_an_entry_that_is_none_is_named(redis_url: str, redis_prefix: str) -> None:
+    registry = redis_registry(redis_url, redis_prefix, "g", "t")
+    registry.announce(A, LONG_S)
+    with redis.Redis.from_url(redis_url) as client:
+        (key,) = client.keys(f"{redis_prefix}:*:worker:{A.worker}")
+        client.set(key, "{")
+
+    with pytest.raises(RegistryUnavailable, match="cannot list the workers"):
+        registry.workers()
+    registry.close()
+
+
 def test_a_redis_that_is_away_is_named_and_found_again_by_the_same_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

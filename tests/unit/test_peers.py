@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -265,6 +266,35 @@ def test_a_log_that_cannot_list_its_partitions_is_named() -> None:
 
     with pytest.raises(MemoryUnavailable, match="no broker"):
         Peers("me", MemoryRegistry(), Lost()).read("X", "/", {0})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"-ERR unknown command\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n{",
+    ],
+    ids=["no HTTP", "an instrument cut off", "a problem cut off"],
+)
+def test_what_is_no_whole_answer_is_no_answer(said: bytes) -> None:
+    registry = MemoryRegistry()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        registry.announce(Entry("worker-1", url, [0]), 60.0)
+        answering = threading.Thread(target=answer_once, args=(server, said))
+        answering.start()
+
+        with pytest.raises(MemoryUnavailable, match="worker-1 at .* does not answer"):
+            Peers("me", registry, FakeHomes()).read("X", "/instruments/X", ())
+        answering.join()
+
+
+def answer_once(server: socket.socket, said: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(said)
 
 
 def test_nothing_but_http_is_fetched() -> None:

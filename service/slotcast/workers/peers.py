@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from http.client import HTTPException, IncompleteRead
+from typing import Any, Protocol
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -59,11 +60,20 @@ def fetch(url: str, worker: str) -> Answer:
         raise OSError(f"{url} is no HTTP address")
     request = Request(url, headers={ASKED_HEADER: worker})  # noqa: S310  # checked above
     try:
-        with _open(request, timeout=ANSWER_TIMEOUT_S) as answer:
-            return Answer(answer.status, answer.read(MOST_BYTES))
+        with _answered(request) as answer:
+            body = answer.read(MOST_BYTES)
+            if answer.headers.get("Content-Length", str(len(body))) != str(len(body)):
+                raise IncompleteRead(body)  # which `read` of so many bytes does not
+            return Answer(answer.status, body)
+    except HTTPException as error:  # something else is there, or the answer was cut off
+        raise OSError(f"no HTTP answer: {error!r}") from error
+
+
+def _answered(request: Request) -> Any:
+    try:
+        return _open(request, timeout=ANSWER_TIMEOUT_S)
     except HTTPError as error:
-        with error:
-            return Answer(error.code, error.read(MOST_BYTES))
+        return error
 
 
 class Peers:
