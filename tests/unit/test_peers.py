@@ -285,7 +285,7 @@ def test_what_is_no_whole_answer_is_no_answer(said: bytes) -> None:
         answering = threading.Thread(target=answer_once, args=(server, said))
         answering.start()
 
-        with pytest.raises(MemoryUnavailable, match="worker-1 at .* does not answer"):
+        with pytest.raises(MemoryUnavailable, match=r"worker-1 at .* does not answer"):
             Peers("me", registry, FakeHomes()).read("X", "/instruments/X", ())
         answering.join()
 

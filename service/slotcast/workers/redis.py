@@ -59,7 +59,9 @@ class RedisRegistry:
             gone = [name for name, entry in zip(names, entries, strict=True) if entry is None]
             if gone:
                 self._client.srem(f"{self._key}:workers", *gone)
-            return [msgspec.json.decode(entry, type=Entry) for entry in entries if entry is not None]
+            return [
+                msgspec.json.decode(entry, type=Entry) for entry in entries if entry is not None
+            ]
 
     def close(self) -> None:
         """Give the connections back."""
