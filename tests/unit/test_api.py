@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -662,6 +662,23 @@ def test_too_many_streams_are_refused_and_a_reader_that_leaves_makes_room() -> N
             assert_problem(client.get("/events"), problems.TOO_MANY_STREAMS)
 
         assert_admitted_soon(client)
+
+
+def test_readers_that_come_at_once_are_counted_one_by_one() -> None:
+    """The server starts on many of them before the first has its first event."""
+    http = settings()
+    app = create_app(FakeReadings(["A"]), Metrics(), http, alone())
+    app.state.events.streams_max = 3
+    with ApiServer(app, http) as server, ExitStack() as opened:
+        address = ("127.0.0.1", server.port)
+        readers = [opened.enter_context(socket.create_connection(address, 10)) for _ in range(40)]
+        for reader in readers:
+            reader.sendall(b"GET /events HTTP/1.1\r\nHost: here\r\n\r\n")
+        statuses = [reader.recv(12) for reader in readers]
+
+    assert statuses.count(b"HTTP/1.1 200") == 3
+    assert statuses.count(b"HTTP/1.1 503") == 37
+    assert app.state.events.open == 0
 
 
 def assert_admitted_soon(client: httpx.Client) -> None:

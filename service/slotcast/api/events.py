@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from slotcast.api import problems, records
 from slotcast.views import InstrumentView, MemoryUnavailable, Readings
@@ -37,25 +39,44 @@ class Events:
         self._closing.set()
 
     def admit(self) -> None:
-        """Raise `Refused` when no further stream may be opened."""
+        """Count a reader, until it `leave`s; raise `Refused` when there are as many as may be."""
         if self.open >= self.streams_max:
             detail = f"{self.open} event streams are open, the limit: close one, or poll /summary"
             raise problems.Refused(problems.TOO_MANY_STREAMS, detail, {"Retry-After": "5"})
+        self.open += 1
+
+    def leave(self) -> None:
+        """A reader has gone."""
+        self.open -= 1
 
     async def stream(self, watch: records.Watch) -> AsyncIterator[bytes]:
         """The events of one reader, until it leaves or `close`."""
         feed = Feed(self._readings, watch)
-        self.open += 1
+        yield RECONNECT
+        while True:
+            yield await run_in_threadpool(feed.advance)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._interval_s)
+            if self._closing.is_set():
+                return
+
+
+class EventStream(StreamingResponse):
+    """The answer to one reader, who counts from now on: many may ask before the first is served."""
+
+    def __init__(self, events: Events, watch: records.Watch) -> None:
+        """Raises `Refused`."""
+        events.admit()
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events.stream(watch), headers=headers, media_type="text/event-stream")
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the reader leaves, even if it does so before the first event."""
         try:
-            yield RECONNECT
-            while True:
-                yield await run_in_threadpool(feed.advance)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), self._interval_s)
-                if self._closing.is_set():
-                    return
+            await super().__call__(scope, receive, send)
         finally:
-            self.open -= 1
+            self._events.leave()
 
 
 class Feed:

@@ -10,12 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from slotcast.api import problems, records
 from slotcast.api.documents import fails
 from slotcast.api.doorway import Name
-from slotcast.api.events import Events
+from slotcast.api.events import EventStream
 from slotcast.api.problems import Refused
 from slotcast.api.relay import read_anywhere
 from slotcast.views import Readings
@@ -179,7 +179,4 @@ def show_metrics(request: Request) -> Response:
 )
 async def show_events(request: Request, watch: Annotated[records.Watch, Query()]) -> Response:
     """A stream of `Event` records, at most two a second, of a part of this worker's list."""
-    events: Events = request.app.state.events
-    events.admit()
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events.stream(watch), headers=headers, media_type="text/event-stream")
+    return EventStream(request.app.state.events, watch)
