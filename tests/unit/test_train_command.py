@@ -175,7 +175,8 @@ def test_the_probabilities_of_quantiles_are_an_option(tmp_path: Path) -> None:
     value = 100.0 + np.random.default_rng(1).normal(size=(100, 2))
     said = run(Predictor(bundle.bind(bundle.schema)), columns(value)).published
     encoder = ForecastEncoder(bundle, "these")
-    record = encoder.encode(0, ["S"] * 100, np.arange(100), np.arange(100), value, said)[-1]
+    ticks = np.arange(100)
+    *_, record = encoder.encode(0, ["S"] * 100, ticks, ticks, value, said)
     quantiles = json.loads(record)["targets"]["flow"]["quantiles"]
     assert list(quantiles) == ["0.025", "0.5", "0.9"]
     assert quantiles["0.025"] < quantiles["0.5"] < quantiles["0.9"]
