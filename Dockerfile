@@ -1,16 +1,17 @@
-# The serving image: Python, the locked serving dependencies and slotcast. No TensorFlow, no
-# compiler, no installer, no root. The Python is the one that the tests run on.
+# The serving image: Python, the locked serving dependencies with every client and format that the
+# settings may choose, and slotcast. No TensorFlow, no compiler, no installer, no root. The Python is
+# the one that the tests run on.
 ARG PYTHON=python:3.11.15-slim-trixie
 
 FROM ${PYTHON} AS build
 WORKDIR /src
-COPY requirements/build.txt requirements/serve.txt requirements/
+COPY requirements/build.txt requirements/image.txt requirements/
 RUN python -m venv /build \
     && /build/bin/pip install --no-cache-dir --only-binary :all: --require-hashes \
         --requirement requirements/build.txt \
     && python -m venv --without-pip /opt/slotcast \
     && /build/bin/uv pip install --no-cache --only-binary :all: --require-hashes \
-        --python /opt/slotcast --requirement requirements/serve.txt
+        --python /opt/slotcast --requirement requirements/image.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY models models

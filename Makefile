@@ -114,6 +114,8 @@ lock: $(DEV)/.ready  ## write requirements/*.txt anew from pyproject.toml (`make
 	@$(COMPILE) $(UPGRADE) pyproject.toml --extra train --extra librdkafka --extra avro --extra plots --extra dev \
 	    -c requirements/constraints.in -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra librdkafka --extra avro -c requirements/dev.txt \
+	    -o requirements/image.txt
 	@$(COMPILE) $(UPGRADE) requirements/peers.in -c requirements/constraints.in -c requirements/build.txt \
 	    -o requirements/peers.txt
 

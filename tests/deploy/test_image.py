@@ -12,6 +12,13 @@ import pytest
 from tests.deploy.files import ROOT, SERVICES, accepted_by, instructions
 
 
+def pins(name: str) -> dict[str, str]:
+    """Package -> version of a lock file."""
+    lines = (ROOT / f"requirements/{name}.txt").read_text().splitlines()
+    found = (re.match(r"([a-z0-9._-]+)==(\S+)", line) for line in lines)
+    return {line[1]: line[2] for line in found if line}
+
+
 def test_the_image_is_built_on_one_pinned_slim_python_of_ours() -> None:
     build = instructions()
     (base,) = [arguments for name, arguments in build if name == "ARG"]
@@ -27,7 +34,15 @@ def test_the_image_installs_locked_packages_and_no_tensorflow() -> None:
 
     assert len(installs) == 2
     assert all("--require-hashes" in step for step in installs)
-    assert "tensorflow" not in (ROOT / "requirements/serve.txt").read_text()
+    assert "tensorflow" not in pins("image")
+
+
+def test_the_image_holds_what_the_tests_run_on_and_what_settings_may_choose() -> None:
+    chosen = {"confluent-kafka", "fastavro"}
+
+    assert pins("image").keys() - pins("serve").keys() == chosen
+    assert pins("image").items() <= pins("dev").items()
+    assert pins("serve").items() <= pins("image").items()
 
 
 def test_the_image_copies_only_what_exists_and_is_not_ignored() -> None:
