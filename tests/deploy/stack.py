@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 from tests.deploy.files import SERVICES, properties
 from tests.deploy.placed import Placed, Places
+from tests.deploy.prometheus import Asked
 from tests.servers import KafkaServer, Server, ServerMissingError
 
 ENTRYPOINTS = {
@@ -63,18 +64,11 @@ class Service(Server):
         return not check or subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
-class Prometheus(Service):
-    """Asked over HTTP whether it is ready: Debian's promtool cannot do that yet."""
+class Prometheus(Asked, Service):
+    """On an address of ours; all else is the stack's."""
 
     def _command(self) -> list[str]:
         return [*super()._command(), f"--web.listen-address={self.url.removeprefix('http://')}"]
-
-    def _answers(self) -> bool:
-        try:
-            with urlopen(f"{self.url}/-/ready") as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 class Kafka(KafkaServer):

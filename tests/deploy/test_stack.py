@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import redis
@@ -13,6 +12,7 @@ import redis
 from slotcast.bootstrap import prepare
 from slotcast.settings import Settings
 from tests.deploy.files import DEPLOY, WORKERS
+from tests.deploy.prometheus import Asked
 from tests.deploy.queries import RULES
 from tests.deploy.stack import Stack
 
@@ -40,10 +40,17 @@ def live(stack: Stack, name: str) -> set[int]:
     return {one["partition"] for one in found if one["phase"] == "live"}
 
 
+def prometheus(stack: Stack) -> Asked:
+    """The stack's own."""
+    service = stack.services["prometheus"]
+    assert isinstance(service, Asked)
+    return service
+
+
 def asked(stack: Stack, query: str) -> dict[str, float]:
     """Instance -> value of an instant query."""
-    answer = stack.services["prometheus"].get(f"/api/v1/query?{urlencode({'query': query})}")
-    return {one["metric"]["instance"]: float(one["value"][1]) for one in answer["data"]["result"]}
+    found = prometheus(stack).ask("query", query=query)["result"]
+    return {one["metric"]["instance"]: float(one["value"][1]) for one in found}
 
 
 def test_ticks_flow_through_both_workers_and_prometheus_sees_it(stack: Stack) -> None:
@@ -70,7 +77,7 @@ def test_the_workers_know_each_other_under_their_advertised_addresses(stack: Sta
 
 
 def test_prometheus_has_read_the_alert_rules(stack: Stack) -> None:
-    groups = stack.services["prometheus"].get("/api/v1/rules")["data"]["groups"]
+    groups = prometheus(stack).ask("rules")["groups"]
 
     assert {group["name"] for group in groups} == {group["name"] for group in RULES["groups"]}
 
