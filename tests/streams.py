@@ -97,7 +97,7 @@ def run(
 ) -> Run:
     """Advance fresh rows (or `rows`, in place) by all ticks, cut into polls at `cuts`."""
     if rows is None:
-        rows, _ = stepper.allocate(max(slots, 2))  # one slot alone would be compiled anew
+        rows, _ = stepper.allocate(slots)
     memory, n = view(rows), len(ticks.slot)
     published = stepper.allocate_published(n)
     verdicts = np.zeros(n, np.int8)

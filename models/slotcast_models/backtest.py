@@ -107,7 +107,7 @@ def polls(
 
     Between two polls, whoever asks may change the predictor's program.
     """
-    rows, memory = predictor.allocate(max(slots, 2), names)  # one slot alone is compiled anew
+    rows, memory = predictor.allocate(slots, names)
     before = _Before(predictor, len(rows))
     for first in range(0, max(len(ticks.slot), 1), poll_ticks):
         part: Any = slice(first, first + poll_ticks)

@@ -18,8 +18,10 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import types
-from numba.extending import lower_builtin, type_callable
+from numba.extending import lower_builtin, type_callable, typeof_impl
 from numpy.typing import NDArray
+
+from slotcast_models.memory import Memory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -67,6 +69,16 @@ def _type_packed(_context: Any) -> Callable[[types.Array], types.Array]:
 @lower_builtin(packed, types.Array)  # type: ignore[no-untyped-call, untyped-decorator]  # numba
 def _lower_packed(_context: Any, _builder: Any, _signature: Any, arguments: Any) -> Any:
     return arguments[0]
+
+
+@typeof_impl.register(Memory)
+def _type_memory(memory: Memory, context: Any) -> types.NamedTuple:
+    """One type for every layout, so the loops are compiled once: every stride is unknown.
+
+    Else a field of size 0 or a lone slot, which numpy counts as contiguous, is compiled anew.
+    """
+    fields = [typeof_impl(field, context).copy(layout="A") for field in memory]
+    return types.NamedTuple(fields, Memory)  # type: ignore[no-untyped-call]  # numba
 
 
 @compiled

@@ -133,8 +133,7 @@ class Recorder:
         )
         self._rows = targets if network.rows == "target" else 1
         self._inputs, self._targets = network.inputs, targets
-        # One slot alone would be compiled anew.
-        _, self._memory = self._watcher.allocate(max(instruments, 2))
+        _, self._memory = self._watcher.allocate(instruments)
         if numbers is not None:
             self._memory.vector[: len(numbers), 0] = numbers
         self._entry: list[NDArray[np.int64]] = []

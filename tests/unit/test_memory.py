@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import typeof
 
 from slotcast_models.memory import (
     COUNT_FIELDS,
@@ -31,6 +32,13 @@ def test_every_field_and_row_is_aligned_to_8_bytes(layout: Layout) -> None:
         field, place = dtype.fields[name][:2]
         assert place % field.base.itemsize == 0
         assert field.base.byteorder in "=<"
+
+
+@given(layouts, st.integers(1, 4))
+def test_the_loops_are_compiled_once_for_every_layout(layout: Layout, slots: int) -> None:
+    _, memory = layout.allocate(slots)
+
+    assert typeof(memory) == typeof(eager().allocate(5)[1])
 
 
 @given(layouts, st.integers(1, 4))
