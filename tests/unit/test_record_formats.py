@@ -22,6 +22,7 @@ from slotcast.controls import IMPORT, RESET_ALL, encode_control
 from slotcast.forecasts import ForecastRecord
 from slotcast.formats import avro
 from slotcast.formats.avro_reader import NotAvro, reader
+from slotcast.formats.avro_writer import long
 from slotcast.formats.documents import avro_tick, document_of, json_tick, shipped
 from slotcast.formats.port import FormatError
 from slotcast.settings import Settings
@@ -111,6 +112,8 @@ def of_type(kind: Any, *more: Any) -> str:
 
 
 LIST = {"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"]}]}
+FAILURE = {"type": "error", "name": "R", "fields": []}
+NOTHING = {"type": "fixed", "name": "F", "size": -3}
 UNUSABLE = {
     "field price of the Avro schema is of type string": of_type("string"),
     "need double or float or int or long": of_type(["null", "boolean", "double"]),
@@ -118,6 +121,8 @@ UNUSABLE = {
     "lacks price": '{"type": "record", "name": "T", "fields": [{"name": "ts", "type": "int"}]}',
     "is no Avro schema": of_type("number"),
     "the Avro type L holds itself": of_type("double", {"name": "l", "type": LIST}),
+    "the Avro type R is a error": of_type("double", {"name": "r", "type": FAILURE}),
+    "the Avro type F is a fixed": of_type("double", {"name": "f", "type": NOTHING}),
 }
 
 
@@ -252,6 +257,14 @@ def test_any_bytes_are_read_or_refused(value: bytes) -> None:
     except (NotAvro, UnicodeDecodeError):
         return
     assert list(found) == [field["name"] for field in EVERY["fields"]]
+
+
+def test_items_of_no_bytes_cannot_fill_memory() -> None:
+    """Blocks as long as what is left would be 2,016 items in 64 bytes, 600 million in 64 KB."""
+    array = fastavro.parse_schema({"type": "array", "items": "null"})
+
+    with pytest.raises(NotAvro, match="no bytes"):
+        reader(array)(b"".join(long(count) for count in range(63, -1, -1)))
 
 
 def test_blocks_with_their_size_in_bytes_are_read() -> None:

@@ -70,8 +70,10 @@ def _named(schema: Any, kind: str, named: dict[str, Read | None]) -> Read:
         made = _record(fields)
     elif kind == "enum":
         made = _enum(schema["symbols"])
-    else:
+    elif kind == "fixed" and schema["size"] > 0:
         made = _fixed(schema["size"])
+    else:
+        raise FormatError(f"the Avro type {name} is a {kind}, which no field of a tick can be")
     named[name] = made
     return made
 
@@ -186,10 +188,13 @@ def _blocks(read_item: Read, made: Callable[[list[Any]], Any]) -> Read:
             if count < 0:
                 size, at = _long(value, at)
                 count, end = -count, at + size
-            if count > len(value) - at:  # items of no bytes could be any number
+            if count > len(value) - at:
                 raise NotAvro(f"a block of {count} items has {len(value) - at} bytes")
             for _ in range(count):
+                begun = at
                 item, at = read_item(value, at)
+                if at == begun:  # a few bytes could hold any number of them
+                    raise NotAvro("an item has no bytes")
                 found.append(item)
             if end not in (None, at):
                 raise NotAvro("a block is not as long as it says")
