@@ -91,8 +91,9 @@ def backtest(
 ) -> Backtest:
     """Run everything that applies. `bundle` is bound. Raises ValueError if nothing is scored."""
     predictor, slots = Predictor(bundle), len(recorded.names)
-    outcome, sums = _run(predictor, recorded, skip, "forecasting", advanced)
-    scored = outcome.scored & (np.arange(len(outcome.slot)) >= skip)
+    after = np.arange(len(recorded.columns.slot)) >= skip
+    outcome, sums = _run(predictor, recorded, after, "forecasting", advanced)
+    scored = outcome.scored & after
     if not scored.any():
         raise ValueError(
             f"none of the ticks after the first {skip:,} follows a forecast: give a lower --skip, "
@@ -108,7 +109,7 @@ def backtest(
     else:
         forecasts["network alone"] = Forecast(outcome.network)
     if skip:
-        ran = _run(predictor, _frozen(recorded, skip), skip, "forecasting, frozen", advanced)
+        ran = _run(predictor, _frozen(recorded, skip), scored, "forecasting, frozen", advanced)
         forecasts["frozen"] = _with_interval(*ran)
     else:
         absent["frozen"] = "with --skip 0 there is nothing to freeze after"
@@ -116,7 +117,7 @@ def backtest(
         absent["learning network"] = "not asked for: --learn inline"
     else:
         learner = _learner(bundle, recorded, skip, learn)
-        learnt, sums = _run(learner, recorded, skip, "learning", advanced)
+        learnt, sums = _run(learner, recorded, scored, "learning", advanced)
         forecasts[f"network {learn}"] = _with_interval(learnt, sums)
         forecasts[f"network {learn}, alone"] = Forecast(learnt.network)
     _add_baselines(bundle, outcome, skip, slots, forecasts, absent)
@@ -126,11 +127,14 @@ def backtest(
 def _run(
     predictor: Predictor | OnlinePredictor,
     recorded: Recorded,
-    skip: int,
+    kept: NDArray[np.bool_],
     doing: str,
     advanced: Advanced,
 ) -> tuple[Outcome, IntervalSums]:
-    """The outcome with the bounds of one level, and the sums of all levels after `skip`."""
+    """The outcome with the bounds of one level, and the sums of all levels over scored `kept` ticks.
+
+    What is frozen has a forecast after a gap or a reset too, where nobody else is scored.
+    """
     columns, levels = recorded.columns, predictor.bundle.manifest.rules.levels
     sums = IntervalSums(predictor.bundle.schema, levels)
     place = levels.index(interval_level(levels))
@@ -138,8 +142,7 @@ def _run(
     def narrowed() -> Iterator[Outcome]:
         seen, slots = 0, len(recorded.names)
         for part in polls(predictor, columns, slots, POLL_TICKS, recorded.names):
-            at = np.arange(seen, seen + len(part.slot))
-            sums.add(part, part.scored & (at >= skip))
+            sums.add(part, part.scored & kept[seen : seen + len(part.slot)])
             seen += len(part.slot)
             advanced(doing, seen, len(columns.slot))
             yield part.at_level(place)

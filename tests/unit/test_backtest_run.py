@@ -146,6 +146,18 @@ def test_frozen_learns_from_the_skipped_ticks_alone() -> None:
     assert (frozen[SKIP + 1 :] != own[SKIP + 1 :]).any()
 
 
+def test_all_intervals_are_judged_by_the_same_ticks() -> None:
+    """What is frozen has a forecast after a gap and after a reset too."""
+    found = of_anything()
+    kept, value = found.scored, found.outcome.value[found.scored]
+
+    for name in (OWN, "frozen"):
+        lower, upper = (bound[kept] for bound in found.forecasts[name].bounds())
+        inside = (lower <= value) & (value <= upper)
+        told = pooled(found, found.forecasts[name])["coverage"]
+        assert told == pytest.approx(inside.mean(), rel=1e-12), name
+
+
 def test_baselines_pass_over_resets_and_late_ticks() -> None:
     found = of_anything()
     valid = found.outcome.valid
