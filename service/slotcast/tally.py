@@ -84,11 +84,12 @@ class Tally:
             self.counts["forecasts"] += n
             m.forecasts.inc(n)
             stamped = np.array(forecasts.timestamps_ms, np.float64)
+            stamped = stamped[stamped >= 0]  # a producer need not say when
             took_s = np.maximum(now_ms - stamped, 0.0) / 1e3
             m.latency_seconds.observe(took_s)
             m.part_seconds.observe(np.maximum(took_s - worked_s, 0.0), "queue")
-            m.part_seconds.observe(np.array([cycle.step_s]), "step", times=n)
-            m.part_seconds.observe(np.array([cycle.commit_s]), "commit", times=n)
+            m.part_seconds.observe(np.array([cycle.step_s]), "step", times=len(took_s))
+            m.part_seconds.observe(np.array([cycle.commit_s]), "commit", times=len(took_s))
 
     def score(self, scores: Sequence[Scores]) -> None:
         """Count what the ticks of a cycle said of the forecasts before them."""
@@ -146,7 +147,7 @@ class Tally:
                 gauge.remove(str(number))
 
     def _behind_s(self, partition: Partition) -> float:
-        if partition.stepped_ms is None:
+        if partition.stepped_ms is None or partition.stepped_ms < 0:
             return math.nan
         return max(0.0, (self._parts.wall_ms() - partition.stepped_ms) / 1e3)
 

@@ -15,7 +15,8 @@ from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreUnavailable
 from slotcast.worker import Worker
 from slotcast_models.memory import SCORED
-from tests.simulation.world import World, drain, write_event
+from tests.formats import written
+from tests.simulation.world import SCHEMA, START_MS, World, drain, write_event
 
 
 def tick(i: int, partition: int = 0, names: int = 3) -> tuple[Any, ...]:
@@ -184,6 +185,25 @@ def test_lag_in_seconds_is_the_age_of_the_last_record_stepped_while_more_wait() 
     assert behind == pytest.approx(age, abs=60)
     assert behind > 0
     assert value(worker, "lag_seconds", partition="0") == 0
+
+
+def test_ticks_that_do_not_say_when_they_were_sent_have_no_age() -> None:
+    world = World([tick(i) for i in range(5)])
+    for i in range(5, 12):
+        record = {"instrument": "I0", "ts": START_MS + 1_000 * i, "price": 10.0, "seq": i}
+        world.broker.feed(0, b"I0", written(SCHEMA, record), -1)
+    worker = world.worker(max_poll_ticks=6)
+    while not worker.parts.engine.slots.used:
+        worker.turn()
+    worker.tally.look(worker.partitions)
+    behind = value(worker, "lag_seconds", partition="0")
+    drain(worker, world)
+
+    assert value(worker, "tick_to_forecast_seconds_count") == 5
+    for part in ("queue", "step", "commit"):
+        assert value(worker, "tick_to_forecast_part_seconds_count", part=part) == 5
+    assert behind is not None
+    assert math.isnan(behind)
 
 
 def test_the_store_is_up_until_a_call_is_not_answered() -> None:
