@@ -7,11 +7,8 @@ shows forecasts, actuals and skill while REST, metrics and the live page are ser
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -36,20 +33,21 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
     """Feed, forecast and show until the feed ends or `stop` is set. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     console = open_console()
-    begun = time.monotonic()
     try:
-        preparing = "preparing the predictor (the first time it is compiled: some 15 s)"
-        with console.status(preparing), _quiet_stderr():  # LiteRT greets there
+        with console.status("preparing the predictor (the first time it is compiled: some 15 s)"):
             service, log = embedded(settings, directory)
         service.start()
     except (LogError, StoreError, BundleError, OSError) as error:
         console.print(f"slotcast: {error}", style="red")
         return 1
-    console.print(f"{feed.title} -> {directory / 'slotcast.db'}")
     url = service.api.url
-    console.print(f"live page {url}   metrics {url}/metrics   REST {url}/docs   (Ctrl-C ends)")
+    console.print(f"{feed.title} -> {directory / 'slotcast.db'}", highlight=False)
+    console.print(f"live page {url}   (Ctrl-C ends)")
+    console.print(f"REST      {url}/docs")
+    console.print(f"metrics   {url}/metrics")
+    begun = time.monotonic()
     feeder = threading.Thread(
-        target=feed.run, args=(log, lambda: _lag(service, log), stop), name="feed", daemon=True
+        target=_fed, args=(service, log, feed, stop), name="feed", daemon=True
     )
     feeder.start()
     try:
@@ -58,31 +56,30 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
         stop.set()
         feeder.join(10.0)
         service.stop()
+    if service.worker.failure is not None:  # its thread has logged it
+        return 1
+    if stopped := " ".join(service.readings.stopped()):
+        console.print(f"slotcast: {stopped}", style="red")
+        return 1
     console.print()
     for line in summary_lines(service.readings, feed, time.monotonic() - begun, directory):
         console.print(line)
-    failure = service.worker.failure or " ".join(service.readings.stopped())
-    if failure:
-        console.print(f"slotcast: {failure}", style="red")
-        return 1
     return 0
 
 
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+def _fed(service: Service, log: FeedLog, feed: Feed, stop: threading.Event) -> None:
+    """Feed; a worker that has stopped, and closed the log, has said why."""
     try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        feed.run(log, lambda: _lag(service, log), stop)
+    except LogError:
+        if service.running:
+            raise
 
 
 def _lag(service: Service, log: FeedLog) -> int:
-    partition = service.worker.partitions.get(0)
-    return log.bounds(0)[1] - (partition.committed if partition else 0)
+    """Ticks fed that readers do not see forecast yet."""
+    committed = (view.committed for view in service.worker.views if view.partition == 0)
+    return log.bounds(0)[1] - next(committed, 0)
 
 
 def _show(

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from slotcast.live_table import number, share
+from slotcast.forecast_table import Column, ForecastTable, number, share, span
 from slotcast.tail import interval
-from slotcast.terminal import cell
 
 ROWS = 20
+COLUMNS = (
+    Column("instrument", left=True),
+    Column("time", leave=2),
+    Column("ticks", leave=3),
+    Column("actual"),
+    Column("next"),
+    Column("90 % interval", leave=1),
+    Column("by", left=True),
+    Column("skill"),
+)
 
 
 class TailTable:
@@ -33,30 +40,26 @@ class TailTable:
 
     def render(self) -> Group:
         """What to show now."""
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        table.add_column("instrument", no_wrap=True)
-        for column in ("time", "ticks", "actual", "next", "90 % interval"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("by", no_wrap=True)
-        table.add_column("skill", justify="right", no_wrap=True)
-        for name in sorted(self._last):
-            record = self._last[name]
-            for target in record["targets"]:
-                table.add_row(*_cells(record, target))
-        return Group(table, Text(f"{self.count:,} forecasts; Ctrl-C ends"))
+        lines = [
+            _cells(self._last[name], target)
+            for name in sorted(self._last)
+            for target in self._last[name]["targets"]
+        ]
+        told = Text(f"{self.count:,} forecasts; Ctrl-C ends")
+        return Group(ForecastTable(COLUMNS, lines, ROWS, below=1), told)
 
 
-def _cells(record: Any, name: str) -> tuple[str | Text, ...]:
+def _cells(record: Any, name: str) -> tuple[str, ...]:
     target = record["targets"][name]
     low, high = interval(record, target)
     alone = len(record["targets"]) == 1
     return (
-        cell(record["instrument"] if alone else f"{record['instrument']} {name}"),
+        record["instrument"] if alone else f"{record['instrument']} {name}",
         str(record["ts"]),
         f"{record['tick']['ticks']:,}",
         number(target["value"]),
         number(target["forecast"]),
-        f"{low:.4g}..{high:.4g}",
+        span(low, high),
         "model" if target["source"] == "model" else "naive",
         share(target["skill"]),
     )
