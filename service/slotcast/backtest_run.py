@@ -131,7 +131,7 @@ def _run(
     doing: str,
     advanced: Advanced,
 ) -> tuple[Outcome, IntervalSums]:
-    """The outcome with the bounds of one level, and the sums of all levels over scored `kept` ticks.
+    """The outcome with the bounds of one level, and sums of all levels over scored ticks `kept`.
 
     What is frozen has a forecast after a gap or a reset too, where nobody else is scored.
     """
