@@ -173,8 +173,12 @@ class Service:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
-        """Serve HTTP first (live, not yet ready), then begin to work."""
-        self.api.start()
+        """Serve HTTP first (live, not yet ready), then begin to work. Raises `OSError`."""
+        try:
+            self.api.start()
+        except OSError:
+            self.stop()
+            raise
         self._presence.start()
         self._thread.start()
 
@@ -205,6 +209,8 @@ class Service:
         self.worker.stop()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        else:
+            self.log.close()
         self.store.close()
 
     def __enter__(self) -> Service:
@@ -218,11 +224,15 @@ class Service:
 def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[Service, SqliteLog]:
     """A service on one SQLite file in `directory`: exactly once, no broker. Raises LogError."""
     prepare(settings)
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "slotcast.db"
-    embedded_log = SqliteLog(path, partitions=partitions)
-    if all(embedded_log.committed(p) is None for p in embedded_log.partitions()):
-        keep_schema(directory, load_bundle(settings).schema)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        embedded_log = SqliteLog(path, partitions=partitions)
+        if all(embedded_log.committed(p) is None for p in embedded_log.partitions()):
+            keep_schema(directory, load_bundle(settings).schema)
+    except OSError as error:
+        way_out = "choose another directory with --data"
+        raise LogError(f"cannot write to {directory}: {error.strerror}; {way_out}") from error
     return Service(settings, embedded_log, SqliteStore(path)), embedded_log
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +35,7 @@ from slotcast.commands.options import (
     TargetColumns,
     TimeUnit,
     fail,
+    failing,
     until_interrupted,
 )
 
@@ -54,7 +57,10 @@ app.add_typer(bundle_app, name="bundle", rich_help_panel=NETWORKS)
 app.add_typer(offsets.offsets_app, name="offsets", rich_help_panel=MEMORY)
 app.add_typer(topics.topics_app, name="topics", rich_help_panel=RUN)
 
-Port = Annotated[int, typer.Option(help="Port of the live page, REST and metrics; 0 = any free.")]
+Port = Annotated[
+    int,
+    typer.Option(min=0, max=65_535, help="Port of the live page, REST and metrics; 0 = any free."),
+]
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -66,6 +72,16 @@ def _log_to_stderr(verbose: bool) -> None:
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # complains of a busy machine
 
 
+@contextmanager
+def _hushed_client(verbose: bool) -> Iterator[None]:
+    """As `_hush_the_client`, while a worker starts."""
+    client = logging.getLogger("kafka")
+    level = client.level
+    client.setLevel(level if verbose else logging.CRITICAL)
+    yield
+    client.setLevel(level)
+
+
 def _hush_the_client() -> None:
     """Our own message names the broker that does not answer; the client's would bury it."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -73,11 +89,17 @@ def _hush_the_client() -> None:
 
 @app.command(rich_help_panel=TRY)
 def demo(
-    ticks: Annotated[int | None, typer.Option(help="End after so many ticks.")] = None,
+    ticks: Annotated[int | None, typer.Option(min=0, help="End after so many ticks.")] = None,
     port: Port = 8080,
-    rate: Annotated[float, typer.Option(help="Ticks per second; 0 = as fast as possible.")] = 4_000,
-    instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
-    slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
+    rate: Annotated[
+        float, typer.Option(min=0, help="Ticks per second; 0 = as fast as possible.")
+    ] = 4_000,
+    instruments: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Instruments of the simulated market.")
+    ] = 400,
+    slots: Annotated[
+        int, typer.Option(min=1, help="Instruments kept in memory between commits.")
+    ] = 1_024,
     data: Annotated[
         Path | None, typer.Option(help="Directory of log and store; data/demo-INSTRUMENTS if none.")
     ] = None,
@@ -108,9 +130,13 @@ def replay(
     ordered: Annotated[
         bool, typer.Option(help="Reject ticks whose values fall left to right.")
     ] = False,
-    speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0, help="1 = as recorded; none = at once.")
+    ] = None,
     port: Port = 8080,
-    slots: Annotated[int, typer.Option(help="Instruments kept in memory between commits.")] = 1_024,
+    slots: Annotated[
+        int, typer.Option(min=1, help="Instruments kept in memory between commits.")
+    ] = 1_024,
     data: Annotated[Path | None, typer.Option(help="Directory; data/replay-FILE if none.")] = None,
     stay: Annotated[bool, typer.Option(help="Keep serving the page after the last row.")] = False,
 ) -> None:
@@ -142,24 +168,19 @@ def serve(
 
     Example: slotcast serve --config slotcast.toml
     """
-    from pydantic import ValidationError
-
     from slotcast.bootstrap import real
-    from slotcast.log.port import LogError
     from slotcast.settings import Settings
-    from slotcast.store.port import StoreError
-    from slotcast_models.bundle import BundleError
 
-    _log_to_stderr(verbose)
     stop = until_interrupted()
-    try:
-        service = real(Settings.load(config))
-    except (FileNotFoundError, ValidationError, LogError, StoreError, BundleError) as error:
-        fail(error)
-    with service:
-        logging.getLogger("slotcast").info("serving on %s", service.api.url)
-        while service.running and not stop.wait(0.2):
-            pass
+    with failing():
+        settings = Settings.load(config)
+        _log_to_stderr(verbose)
+        with _hushed_client(verbose):
+            service = real(settings)
+        with service:
+            logging.getLogger("slotcast").info("serving on %s", service.api.url)
+            while service.running and not stop.wait(0.2):
+                pass
     if service.worker.failure is not None:
         fail(service.worker.failure)
 
@@ -179,7 +200,9 @@ def produce(
     time: Column = None,
     time_unit: TimeUnit = None,
     sequence: Column = None,
-    speed: Annotated[float | None, typer.Option(help="1 = as recorded; none = at once.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0, help="1 = as recorded; none = at once.")
+    ] = None,
 ) -> None:
     """Send recorded ticks from a file to a Kafka topic, keyed by instrument.
 
@@ -209,9 +232,11 @@ def simulate(
         str | None, typer.Option(help="Tick topic; from the configuration if none.")
     ] = None,
     config: Config = None,
-    rate: Annotated[float, typer.Option(help="Ticks per second.")] = 400,
-    instruments: Annotated[int, typer.Option(help="Instruments of the simulated market.")] = 400,
-    ticks: Annotated[int | None, typer.Option(help="End after so many ticks.")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Ticks per second.")] = 400,
+    instruments: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Instruments of the simulated market.")
+    ] = 400,
+    ticks: Annotated[int | None, typer.Option(min=0, help="End after so many ticks.")] = None,
 ) -> None:
     """Send the demo's market to a Kafka topic, stamped with the present time.
 

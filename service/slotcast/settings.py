@@ -7,11 +7,13 @@ changing them under running memory is refused (see docs/recovery.md).
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from slotcast.config_faults import ConfigError, told
 from slotcast.section import ReadableFile, Secret, Section
 from slotcast_models.schema import TickSchema
 
@@ -30,7 +33,9 @@ class KafkaSettings(Section):
     client: Literal["kafka-python", "librdkafka"] = Field(
         "kafka-python", description="Client library; librdkafka is an extra, and faster."
     )
-    group: str = Field("slotcast", description="Consumer group; also names the memory.")
+    group: str = Field(
+        "slotcast", min_length=1, description="Consumer group; also names the memory."
+    )
     ticks: str = Field("ticks", description="Input topic, keyed by instrument.")
     forecasts: str = Field("forecasts", description="Output topic, same number of partitions.")
     dead_letters: str = Field("dead-letters", description="Topic for records that are no ticks.")
@@ -38,6 +43,9 @@ class KafkaSettings(Section):
     partitions: int = Field(4, ge=1, description="Partitions of topics that slotcast creates.")
     replication: int = Field(1, ge=1, description="Replication of topics that slotcast creates.")
     instance_id: str | None = Field(None, description="Static member name, unique per worker.")
+    leave_on_stop: bool = Field(
+        False, description="A static member that stops gives its partitions away at once."
+    )
     delivery: Literal["exactly-once", "at-least-once"] = Field(
         "exactly-once", description="One transaction per commit, or none and a little less latency."
     )
@@ -69,6 +77,14 @@ class KafkaSettings(Section):
     username: str | None = Field(None, min_length=1, description="SASL user.")
     password: Secret | None = Field(None, description="SASL password.")
     password_file: Path | None = Field(None, description="File with `password`.")
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers_have_ports(cls, servers: str) -> str:
+        """kafka-python looks for a nameless broker, and trips over a port that is no number."""
+        if not all(re.fullmatch(r"\s*[^\s,]+:\d+\s*", server) for server in servers.split(",")):
+            raise ValueError("give HOST:PORT, with commas between several")
+        return servers
 
     @property
     def has_tls(self) -> bool:
@@ -119,6 +135,19 @@ class StoreSettings(Section):
     snapshot_interval_s: float = Field(5.0, gt=0, description="Time between watermarks.")
     timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the store.")
     patience_s: float = Field(10.0, ge=0, description="Wait for a lost store before going without.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _url_is_of_redis(cls, url: SecretStr) -> SecretStr:
+        """What is no address is found now, and told without the secret that it may hold."""
+        try:
+            parts = urlsplit(url.get_secret_value())
+            known = parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("give redis://HOST:PORT/NUMBER, rediss:// for TLS, or unix://PATH")
+        return url
 
     @property
     def has_tls(self) -> bool:
@@ -237,9 +266,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, path: Path | None = None) -> Settings:
-        """Settings from `path` (TOML), environment first. Raises pydantic's ValidationError."""
+        """Settings from `path` (TOML), environment first. Raises `ConfigError`."""
         if path is not None and not path.is_file():
-            raise FileNotFoundError(f"config file {path} does not exist: give --config FILE")
+            raise ConfigError(f"config file {path} does not exist: give --config FILE")
 
         class FromFile(Settings):
             model_config = SettingsConfigDict(toml_file=path)
@@ -255,4 +284,10 @@ class Settings(BaseSettings):
             ) -> tuple[PydanticBaseSettingsSource, ...]:
                 return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
 
-        return FromFile()
+        try:
+            return FromFile()
+        except ValidationError as error:
+            raise told(error, cls, path) from None
+        except (OSError, ValueError) as error:
+            cause = error.__cause__ or error
+            raise ConfigError(f"cannot read {path or 'the environment'}: {cause}") from error

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from slotcast.redis_client import open_redis
+from slotcast.config_faults import ConfigError
 from slotcast.settings import BundleSettings, KafkaSettings, Settings, StoreSettings
 
 SECRET = "hunter2 hunter2"
@@ -91,7 +92,7 @@ def test_a_secret_from_the_environment_that_does_not_fit_is_not_repeated(
     monkeypatch.setenv("SLOTCAST_KAFKA__PASSWORD", SECRET)
     monkeypatch.setenv("SLOTCAST_KAFKA__PARTITIONS", SECRET)
 
-    with pytest.raises(ValidationError, match="partitions") as refused:
+    with pytest.raises(ConfigError, match="partitions") as refused:
         Settings.load()
 
     assert SECRET not in str(refused.value)

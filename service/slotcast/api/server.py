@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from errno import EADDRINUSE
 from types import TracebackType
 from typing import Self
 
@@ -127,6 +128,6 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
+        taken = "it is taken" if error.errno == EADDRINUSE else error.strerror
         way_out = "choose another with --port, or host and port in [http]"
-        message = f"cannot serve on {host} port {port}: {error.strerror}; {way_out}"
-        raise OSError(error.errno, message) from error
+        raise OSError(f"cannot serve on {host} port {port}: {taken}; {way_out}") from error
