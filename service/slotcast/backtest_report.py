@@ -143,14 +143,26 @@ def show(told: dict[str, Any]) -> None:
     if not console.is_terminal:
         console = open_console(width=160)
     for title, columns, rows in grids(told):
-        table = Table(title=title, title_justify="left")
-        for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if i else "left")
-        for row in rows:
-            table.add_row(*map(cell, row))
-        console.print(table)
+        for n, part in enumerate(parts(columns, rows, console.width)):
+            table = Table(title=None if n else title, title_justify="left")
+            for i in part:
+                table.add_column(columns[i], justify="right" if i else "left", no_wrap=True)
+            for row in rows:
+                table.add_row(*(cell(row[i]) for i in part))
+            console.print(table)
     for note in notes(told):
         console.print(note, highlight=False)
+
+
+def parts(columns: list[str], rows: list[list[str]], room: int) -> list[list[int]]:
+    """Numbers of the columns of tables that fit into `room`, each with the first one."""
+    widths = [max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)]
+    found = [[0]]
+    for i in range(1, len(columns)):
+        if len(found[-1]) > 1 and 1 + sum(widths[j] for j in [*found[-1], i]) > room:
+            found.append([0])
+        found[-1].append(i)
+    return found
 
 
 def write(folder: Path, found: Backtest, told: dict[str, Any]) -> list[Path]:

@@ -57,6 +57,8 @@ def _vectors_of(bundle: Bundle) -> str | dict[str, Any]:
 def print_facts(found: dict[str, Any]) -> None:
     """The facts as a table."""
     table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a digest is there to be compared
     for name, value in found.items():
         if isinstance(value, dict):
             shown = ", ".join(

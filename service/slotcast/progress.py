@@ -20,7 +20,7 @@ def silently(_doing: str, _done: int, _total: int) -> None:
 
 @contextmanager
 def bars() -> Iterator[Advanced]:
-    """A bar per thing that is done, on a terminal's stderr."""
+    """A bar per thing that is done, on a terminal's stderr, for as long as it takes."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,7 +32,8 @@ def bars() -> Iterator[Advanced]:
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    shown = console.is_terminal
+    with Progress(*columns, console=console, disable=not shown, transient=True) as progress:
 
         def advanced(doing: str, done: int, total: int) -> None:
             if doing not in tasks:

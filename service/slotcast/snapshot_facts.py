@@ -97,6 +97,8 @@ class SnapshotFacts:
 def print_partition(found: dict[str, Any]) -> None:
     """The facts of a partition as a table."""
     table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in found.items():
         if name not in ("instruments", "exported_ms", "unreadable"):
             table.add_row(name.replace("_", " "), _text(value))
@@ -110,9 +112,11 @@ def print_instruments(found: list[dict[str, Any]], rows: int) -> None:
     for column in ("last time", "ticks", "origin", "applied", "scale", "forecast", "skill"):
         table.add_column(column, justify="right", no_wrap=True)
     for one in found:
-        for target in one.get("targets", [{}]):
+        targets = one.get("targets", [{}])
+        for target in targets:
+            name = one["instrument"]
             table.add_row(
-                cell(one["instrument"]),
+                cell(name if len(targets) == 1 else f"{name} {target['name']}"),
                 str(one.get("ts", UNKNOWN)),
                 str(one["ticks"]),
                 str(one.get("origin", UNKNOWN)),

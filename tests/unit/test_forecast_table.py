@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from slotcast import bundle_facts
+from slotcast.backtest_report import parts
 from slotcast.forecast_table import Column, ForecastTable, number, share, span
 from slotcast.live_table import COLUMNS as OF_A_RUN
 from slotcast.live_table import MEANING
@@ -85,6 +88,26 @@ def test_numbers_are_short_and_plain() -> None:
         "-3.1e+13",
     ]
     assert [share(one) for one in (None, 0.1234, -0.0001)] == ["-", "12.3%", "0.0%"]
+
+
+@given(st.lists(st.text("x", max_size=12), min_size=2, max_size=12), st.integers(30, 160))
+def test_a_wide_table_of_a_backtest_becomes_several(columns: list[str], room: int) -> None:
+    found = parts(columns, [["1.234"] * len(columns)], room)
+
+    assert [i for part in found for i in part[1:]] == list(range(1, len(columns)))
+    widths = [max(len(column), 5) + 3 for column in columns]
+    assert all(1 + sum(widths[i] for i in part) <= room or len(part) == 2 for part in found)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_digest_is_shown_whole(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(bundle_facts, "open_console", lambda: Console(file=out, width=width))
+    bundle_facts.print_facts({"sha256": "0123456789abcdef" * 4})
+
+    assert "".join(re.findall(r"[0-9a-f]{6,}", out.getvalue().replace("sha256", "")))[-64:] == (
+        "0123456789abcdef" * 4
+    )
 
 
 def test_what_the_columns_mean_fits_any_terminal() -> None:
