@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slotcast.log.kafka import KafkaLog
@@ -44,10 +46,20 @@ def until(condition: Any, *logs: KafkaLog) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
-        for log in logs:
-            log.poll(100, 100)
+        poll_together(logs, 100)
         if not logs:
             time.sleep(0.02)
+
+
+def poll_together(logs: Sequence[KafkaLog], timeout_ms: int) -> None:
+    """Poll all at the same time, as workers do.
+
+    One after the other, kafka-python's members would each begin to join anew, again and again:
+    the answer to a join comes while it is another one's turn.
+    """
+    with ThreadPoolExecutor(max(1, len(logs))) as threads:
+        for _ in threads.map(lambda log: log.poll(timeout_ms, 100), logs):
+            pass
 
 
 def values(log: KafkaLog, count: int) -> list[bytes | None]:

@@ -35,6 +35,7 @@ from tests.contract.kafka_logs import (
     fresh_settings,
     outbox,
     owned,
+    poll_together,
     publish_at_last,
     until,
     until_owned,
@@ -242,19 +243,13 @@ def test_a_member_that_the_group_has_forgotten_joins_anew(
 
 def test_a_spare_member_is_left_alone(settings: KafkaSettings) -> None:
     members = [KafkaLog(settings) for _ in range(3)]
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        for log in members:
-            log.poll(200, 10)
-        if sorted(len(owned(log)) for log in members) == [0, 1, 1]:
-            break
+    until(lambda: sorted(len(owned(log)) for log in members) == [0, 1, 1], *members)
     seats = [log._member for log in members]
     for log in members:
         log._stall_s = 0.1
 
     for _ in range(6):
-        for log in members:
-            log.poll(200, 10)
+        poll_together(members, 200)
 
     assert [log._member for log in members] == seats
     for log in members:
