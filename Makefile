@@ -12,6 +12,8 @@ PEERS  := .venv-peers
 export PYTHON
 
 INSTALL := pyproject.toml requirements/build.txt scripts/venv.sh scripts/need.sh
+# A module's tests stay in one process, for its servers; the slow folders come first by name.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-header
 
@@ -28,7 +30,8 @@ kafka: $(SERVE)/.ready build/kafka/.ready  ## a Kafka and a Redis to try things 
 	@$(if $(KAFKA_PORT),KAFKA_PORT=$(KAFKA_PORT)) $(if $(REDIS_PORT),REDIS_PORT=$(REDIS_PORT)) $(SERVE)/bin/python -m tests.try_servers
 
 test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
-	@$(DEV)/bin/python -m pytest $(ARGS)
+	@$(DEV)/bin/slotcast warm >/dev/null  # else every process compiles the same
+	@$(DEV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 faults: $(DEV)/.ready servers  ## every named fault under load, with a table (ARGS="-k redis" to choose)
 	@$(DEV)/bin/python -m pytest tests/faults -m "" $(ARGS)

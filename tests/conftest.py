@@ -1,7 +1,7 @@
 """What every test may ask for: a real Kafka, a real Redis, the shared data sets.
 
-The servers start at the first test that needs one, once per run. A missing server is an error that
-names the way out, never a skip. `KAFKA_BOOTSTRAP_SERVERS` and `REDIS_URL` name running ones to use.
+The servers start at the first test that needs one, once per process of the run. A missing one is an
+error that names the way out, never a skip. `KAFKA_BOOTSTRAP_SERVERS` and `REDIS_URL` name others.
 """
 
 from __future__ import annotations
@@ -10,16 +10,33 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
 
+from tests.faults.report import tell
 from tests.servers import ROOT, Broker, KafkaServer, RedisServer
 
 # The machine's speed proves nothing; a failing example is printed so that it can be pasted back.
 hypothesis.settings.register_profile("slotcast", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("slotcast")
+
+
+MOST_PROCESSES = 6
+"""Each may start a broker and import TensorFlow: some 1.5 GB."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: many tests wait for a broker."""
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_PROCESSES)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of faults; the process that prints a parallel run reads no other conftest."""
+    tell(terminalreporter)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,8 @@ def test_a_second_worker_on_the_same_data_is_refused(tmp_path: Path) -> None:
 
     first.close()
     assert second.returncode == 1
-    assert "slotcast.db" in second.stdout + second.stderr
+    said = second.stdout + second.stderr
+    assert "slotcast.db" in said.replace("\n", "")  # the folder's name may be long
 
 
 def test_a_log_that_is_too_short_ends_the_run_with_the_way_out(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ outlives the workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,12 @@ from slotcast.settings import Settings
 from tests.e2e.running import Serving
 from tests.faults.group import PARTITIONS, Group, lines
 from tests.faults.proxy import ProxiedKafka
-from tests.faults.report import FILE, Fault, table, write
+from tests.faults.report import ROW, Fault
 from tests.faults.ticks import stream
 from tests.servers import Broker, KafkaServer, RedisServer
 
 CLIENTS = ("kafka-python", "librdkafka")
 FAULT = pytest.StashKey[Fault]()
-SEEN = pytest.StashKey[list[Fault]]()
 HERE = Path(__file__).parent
 
 
@@ -59,26 +59,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
-    """Note what came of it."""
+    """Note what came of it, and hand it to the process that prints the table."""
     report = yield
     fault = item.stash.get(FAULT, None)
-    if fault is not None and (call.when == "call" or report.outcome == "failed"):
+    if fault is None:
+        return report
+    if call.when == "call" or report.outcome == "failed":
         fault.result = report.outcome
+    if call.when == "teardown":
+        report.user_properties.append((ROW, asdict(fault)))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The table, and the same as JSON."""
-    faults = config.stash.get(SEEN, [])
-    if not faults:
-        return
-    terminalreporter.section("faults")
-    for line in table(faults):
-        terminalreporter.write_line(line)
-    for source in sorted({fault.source for fault in faults if fault.source}):
-        terminalreporter.write_line(f"ticks: {source}")
-    write(faults)
-    terminalreporter.write_line(f"written to {FILE.relative_to(config.rootpath)}")
 
 
 @pytest.fixture
@@ -88,7 +78,6 @@ def fault(request: pytest.FixtureRequest) -> Fault:
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     found = Fault(name.format(**parameters), parameters.get("client", "-"))
     request.node.stash[FAULT] = found
-    request.config.stash.setdefault(SEEN, []).append(found)
     return found
 
 

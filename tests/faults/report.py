@@ -11,6 +11,8 @@ from typing import Any
 from tests.servers import ROOT
 
 FILE = ROOT / "build" / "faults.json"
+ROW = "fault"
+"""The name of a fault among the properties of a report, which may come from another process."""
 
 
 @dataclass
@@ -54,6 +56,31 @@ COLUMNS: Sequence[tuple[str, str]] = (
 )
 
 
+def tell(terminal: Any) -> None:
+    """The faults of a run, in the order of their source, into its closing summary and a file."""
+    reports = [report for some in terminal.stats.values() for report in some]
+    faults = found(report for report in reports if getattr(report, "when", "") == "teardown")
+    if not faults:
+        return
+    terminal.section("faults")
+    for line in table(faults):
+        terminal.write_line(line)
+    for source in sorted({fault.source for fault in faults if fault.source}):
+        terminal.write_line(f"ticks: {source}")
+    write(faults)
+    terminal.write_line(f"written to {FILE.relative_to(ROOT)}")
+
+
+def found(reports: Iterable[Any]) -> list[Fault]:
+    """The faults among the properties of these reports."""
+    return [
+        Fault(**row)
+        for report in sorted(reports, key=lambda report: report.location[:2])
+        for name, row in report.user_properties
+        if name == ROW
+    ]
+
+
 def table(faults: Iterable[Fault]) -> list[str]:
     """The faults as lines of equal columns, notes behind them."""
     rows = [[title for title, _ in COLUMNS]]
@@ -67,8 +94,8 @@ def table(faults: Iterable[Fault]) -> list[str]:
 def write(faults: Iterable[Fault]) -> None:
     """The same as JSON, with the machine's cores."""
     FILE.parent.mkdir(exist_ok=True)
-    found = {"cores": os.cpu_count(), "faults": [asdict(fault) for fault in faults]}
-    FILE.write_text(json.dumps(found, indent=2) + "\n")
+    written = {"cores": os.cpu_count(), "faults": [asdict(fault) for fault in faults]}
+    FILE.write_text(json.dumps(written, indent=2) + "\n")
 
 
 def _text(value: Any) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from dataclasses import asdict
 from threading import Thread
 
 import pytest
 
 from tests.faults.oracle import count
 from tests.faults.proxy import Asked, How, Proxy
-from tests.faults.report import Fault, table
+from tests.faults.report import ROW, Fault, found, table
 from tests.faults.ticks import Laps
 from tests.servers import free_ports
 
@@ -40,6 +41,14 @@ def test_the_table_has_a_row_for_every_fault() -> None:
     assert len(lines) == 3
     assert "1.2" in lines[1]
     assert lines[1].endswith("noted")
+
+
+def test_a_fault_comes_back_from_the_report_of_another_process() -> None:
+    fault = Fault("a fault", "-", takeover_s=1.25)
+    report = pytest.TestReport("a", ("a", 1, "a"), {}, "passed", None, "teardown")
+    report.user_properties.append((ROW, asdict(fault)))
+
+    assert found([pytest.TestReport._from_json(report._to_json())]) == [fault]
 
 
 class Echo:
