@@ -14,11 +14,11 @@ import kubernetes_validate
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
 
 import slotcast
 from slotcast.api.app import create_app
 from slotcast.bootstrap import Service
+from slotcast.config_faults import ConfigError
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings, Settings
 from tests.deploy.chart import CHART, RELEASE, ChartError, Manifest, faults, judge, notes, rendered
@@ -152,7 +152,7 @@ def test_a_worker_proves_itself_to_broker_and_store_with_what_secrets_hold(
 def test_resets_are_open_only_where_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValidationError, match="anyone_may_reset"):
+    with pytest.raises(ConfigError, match="anyone_may_reset"):
         settings(monkeypatch, tmp_path, LEAST)
 
     said = LEAST | {"env": {"SLOTCAST_HTTP__ANYONE_MAY_RESET": "true"}}
@@ -336,6 +336,16 @@ def test_keda_follows_the_lag_of_what_the_workers_read(
         "name": found["StatefulSet"]["metadata"]["name"],
     }
     assert "replicas" not in found["StatefulSet"]["spec"]
+    assert kafka.leave_on_stop
+
+
+def test_only_with_keda_do_stopped_workers_leave_their_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays = {"keda": {"enabled": True}, "env": {"SLOTCAST_KAFKA__LEAVE_ON_STOP": "false"}}
+
+    for values in ({}, stays):
+        assert not settings(monkeypatch, tmp_path, values).kafka.leave_on_stop
 
 
 def test_large_numbers_are_written_out() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from slotcast.log.kafka_client import InstanceFenced, connection, kafka_errors
 from slotcast.log.kafka_driver import Standing, driver_of
+from slotcast.log.kafka_leaving import leave
 from slotcast.log.kafka_offsets import OffsetAdmin, Offsets, Positions
 from slotcast.log.kafka_producer import Appender, Publisher
 from slotcast.log.kafka_takeover import Takeover, owner_of, transactional_id
@@ -172,6 +173,8 @@ class KafkaLog:
         self._publisher.close()
         self._appender.close()
         self._member.close()
+        if self._settings.instance_id and self._settings.leave_on_stop and self._standing:
+            leave(self._settings, self._admin, self._standing.member_id)
         self._reader.close()
         self._offsets.close()
         self._positions.close()
