@@ -234,12 +234,15 @@ def test_what_another_worker_holds_is_found_by_its_name(opened: Open, servers: E
     stage = servers.enter_context(Stage(12, workers=2))
     stage.broker.assign(stage.services[1].worker.parts.log, 1)
     stage.tick(600)
-    here = listed(stage, "")
+    here = listed(stage, "workers=this")
     (away, *_) = [name for name in stage.market.names if name not in here]
     page = opened(stage.url, height=1400)
 
     expect(page.locator("#partitions tbody tr").nth(1)).to_contain_text("at worker-1")
+    said = f"1{DASH}{len(here)} of {len(here)} here, 12 on all workers"
+    expect(page.locator("#range")).to_have_text(said)
     page.locator("#search").fill(away)
+    expect(page.locator("#range")).to_have_text("0 here, 1 on all workers")
     page.locator("#elsewhere").click()
 
     expect(page.locator("#detail-name")).to_have_text(away)

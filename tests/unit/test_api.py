@@ -447,7 +447,7 @@ ENDPOINTS = {
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200"},
     ("get", "/health"): {"200"},
-    ("get", "/instruments"): {"200", "422"},
+    ("get", "/instruments"): {"200", "421", "422"},
     ("get", "/instruments/{instrument}"): ANYWHERE,
     ("get", "/instruments/{instrument}/forecast"): ANYWHERE,
     ("post", "/instruments/{instrument}/reset"): RESET_ANSWERS,

@@ -192,7 +192,8 @@ def test_workers_are_listed_with_addresses_and_partitions(group: Group) -> None:
 
 
 def test_lists_say_what_they_cover(group: Group) -> None:
-    page, summary = (group.clients[1].get(path).json() for path in ("/instruments", "/summary"))
+    paths = ("/instruments?workers=this", "/summary")
+    page, summary = (group.clients[1].get(path).json() for path in paths)
 
     assert (page["worker"], page["partitions"]) == ("worker-1", [1])
     assert [one["instrument"] for one in page["instruments"]] == ["b/c"]

@@ -22,8 +22,8 @@ from slotcast.workers.peers import Peers
 
 DESCRIPTION = (
     "Forecasts of the next tick of every instrument, as of the last commit. Every worker of a "
-    "group answers for every instrument; lists and streams are of one worker. Names of instruments "
-    "in paths are percent-encoded. Errors are RFC 9457 problems."
+    "group answers for every instrument, and lists all; streams are of one worker. Names of "
+    "instruments in paths are percent-encoded. Errors are RFC 9457 problems."
 )
 
 

@@ -5,8 +5,10 @@ Everything here is a view as of the last commit; nothing touches memory.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
@@ -16,8 +18,9 @@ from slotcast.api import problems, records
 from slotcast.api.documents import fails
 from slotcast.api.doorway import Name
 from slotcast.api.events import EventStream
+from slotcast.api.listing import own_page, page_of_all
 from slotcast.api.problems import Refused
-from slotcast.api.relay import read_anywhere
+from slotcast.api.relay import is_from_worker, read_anywhere
 from slotcast.views import Readings
 from slotcast.workers.peers import Peers
 
@@ -65,21 +68,23 @@ async def ready(readings: Source) -> Response:
     "/instruments",
     tags=["instruments"],
     response_model=records.InstrumentPage,
-    responses=fails(problems.INVALID),
+    responses=fails(problems.MISDIRECTED, problems.INVALID),
 )
-def list_instruments(readings: Source, window: Annotated[records.Window, Query()]) -> Response:
-    """This worker's instruments: those whose name contains `search`, sorted, a part at a time."""
-    page = readings.instruments(window.view())
-    return records.answer(
-        records.InstrumentPage(
-            worker=readings.worker,
-            partitions=sorted(readings.live()),
-            instruments=[records.Instrument.model_validate(view) for view in page.instruments],
-            total=page.total,
-            offset=window.offset,
-            limit=window.limit,
-        )
-    )
+async def list_instruments(
+    request: Request, readings: Source, window: Annotated[records.Listing, Query()]
+) -> Response:
+    """Instruments whose name contains `search`, sorted, a part at a time; of all workers.
+
+    What could not be asked about is in `missing`.
+    """
+    lane: CapacityLimiter | None = None
+    if window.workers == "this" or is_from_worker(request):
+        listing = partial(own_page, readings, window)
+    else:
+        listing = partial(page_of_all, readings, request.app.state.peers, window)
+        lane = request.app.state.relays
+    page = await to_thread.run_sync(listing, limiter=lane, abandon_on_cancel=True)
+    return records.answer(page)
 
 
 ANYWHERE = fails(

@@ -77,10 +77,12 @@ class InstrumentAnswer(Instrument):
 
 
 class InstrumentPage(Record):
-    """A part of one worker's list of instruments."""
+    """A part of the list of instruments."""
 
     worker: str = Field(description="Name of the worker that answered.")
-    partitions: list[int] = Field(description="The partitions that it has live: what is covered.")
+    partitions: list[int] = Field(description="The partitions that the list is of.")
+    missing: list[int] = Field(description="Partitions that nobody could be asked about.")
+    faults: list[str] = Field(description="Why not; empty when the list is whole.")
     instruments: list[Instrument]
     total: int = Field(description="How many match in all.")
     offset: int = Field(description="How many were skipped.")
@@ -194,6 +196,14 @@ class Window(BaseModel):
     def view(self) -> views.Window:
         """As the service takes it."""
         return views.Window(**self.model_dump(include=set(Window.model_fields)))
+
+
+class Listing(Window):
+    """A part of the list of all workers, or of this one's."""
+
+    workers: Literal["all", "this"] = Field(
+        "all", description="Whose instruments: those of `all` workers are merged."
+    )
 
 
 class Watch(Window):

@@ -33,10 +33,7 @@ async def read_anywhere(
     Raises `Refused`, `MemoryUnavailable`.
     """
     readings: Readings = request.app.state.readings
-    asked = request.headers.get(ASKED_HEADER)
-    if asked not in (None, readings.worker):
-        detail = f"this is worker {readings.worker}, not {asked}: set http.advertise of {asked}"
-        raise Refused(problems.MISDIRECTED, detail)
+    asked_by_worker = is_from_worker(request)
     before = readings.live()
     record = await to_thread.run_sync(find, limiter=lane, abandon_on_cancel=True)
     if record is not None:
@@ -44,7 +41,7 @@ async def read_anywhere(
     # What moved meanwhile was not looked at for sure.
     covered = before & readings.live()
     peers: Peers = request.app.state.peers
-    if asked is not None:
+    if asked_by_worker:
         raise unknown(name, readings.worker, covered)
     body = await to_thread.run_sync(
         peers.read,
@@ -57,6 +54,16 @@ async def read_anywhere(
     if body is None:
         raise unknown(name, readings.worker, peers.everywhere())
     return records.plain_answer(body)
+
+
+def is_from_worker(request: Request) -> bool:
+    """Whether another worker asks. Raises `Refused` where it means a third one."""
+    own = request.app.state.readings.worker
+    asked = request.headers.get(ASKED_HEADER)
+    if asked not in (None, own):
+        detail = f"this is worker {own}, not {asked}: set http.advertise of {asked}"
+        raise Refused(problems.MISDIRECTED, detail)
+    return asked is not None
 
 
 def unknown(name: str, worker: str, partitions: Collection[int]) -> Refused:

@@ -30,6 +30,10 @@ MOST_BYTES = 64 << 20
 _open = build_opener(ProxyHandler({})).open
 
 
+class NoAnswer(Exception):
+    """A worker could not be asked; the message names it and says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a worker answered."""
@@ -92,6 +96,17 @@ class Peers:
         """All workers of the group. Raises `RegistryUnavailable`."""
         return list(self._registry.workers())
 
+    def others(self) -> list[Entry]:
+        """All workers but this one. Raises `RegistryUnavailable`."""
+        return [entry for entry in self.workers() if entry.worker != self._worker]
+
+    def ask(self, entry: Entry, path: str) -> bytes:
+        """What this worker answers at `path`, for itself. Raises `NoAnswer`."""
+        answer = self._answer_of(entry, path)
+        if answer.status != 200:
+            raise NoAnswer(f"{_place(entry)} answers {answer.status}")
+        return answer.body
+
     def unassigned(self, workers: Collection[Entry]) -> list[int]:
         """Partitions that none of these has live. Raises `MemoryUnavailable`."""
         live = {partition for entry in workers for partition in entry.partitions}
@@ -105,7 +120,7 @@ class Peers:
         if set(self.everywhere()) <= set(covered):
             return None
         try:
-            others = [entry for entry in self.workers() if entry.worker != self._worker]
+            others = self.others()
             wanted = set(self._homes.of([name])[name]) - set(covered)
         except RegistryUnavailable as error:
             raise MemoryUnavailable(f"other workers cannot be found: {error}") from error
@@ -134,21 +149,33 @@ class Peers:
 
     def _read_at(self, entry: Entry, path: str) -> bytes | set[int] | str:
         """The instrument, or the partitions that do not have it, or what went wrong."""
-        where = f"worker {entry.worker} at {entry.url}"
         try:
-            answer = self._ask(entry.url + path, entry.worker)
-        except OSError as error:
-            return f"{where} does not answer ({error})"
+            answer = self._answer_of(entry, path)
+        except NoAnswer as error:
+            return str(error)
         if answer.status == 200:
             return answer.body
-        if answer.status == 421:
-            return f"another worker answers at the address of {where}: set its http.advertise"
         try:
             if answer.status == 404:
                 return msgspec.json.decode(answer.body, type=_Unknown).partitions
         except msgspec.MsgspecError:
             pass
-        return f"{where} answers {answer.status}"
+        return f"{_place(entry)} answers {answer.status}"
+
+    def _answer_of(self, entry: Entry, path: str) -> Answer:
+        where = _place(entry)
+        try:
+            answer = self._ask(entry.url + path, entry.worker)
+        except OSError as error:
+            raise NoAnswer(f"{where} does not answer ({error})") from error
+        if answer.status == 421:
+            other = "another worker answers at the address of"
+            raise NoAnswer(f"{other} {where}: set its http.advertise")
+        return answer
+
+
+def _place(entry: Entry) -> str:
+    return f"worker {entry.worker} at {entry.url}"
 
 
 def _missing(name: str, wanted: Collection[int], faults: list[str]) -> str:

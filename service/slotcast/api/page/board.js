@@ -1,6 +1,6 @@
 // The live page: one event stream into the tiles, the table, the detail, the slots and the partitions.
 
-import { Detail } from "./detail.js";
+import { Detail, read } from "./detail.js";
 import { at, made, show } from "./elements.js";
 import { count, plural, share, skill } from "./figures.js";
 import { Partitions } from "./partitions.js";
@@ -18,6 +18,7 @@ const seen = []; // [time, ticks], the last few seconds
 let page = 0;
 let total = 0;
 let others = []; // other workers
+let everywhere = 0; // how many match at all workers together, 0 while there are no others
 let typing = 0;
 let opener = null; // what had the focus before the detail was opened
 
@@ -28,6 +29,7 @@ const slots = new SlotMap(open);
 const partitions = new Partitions((number) => resets.partition(number), (entries) => {
   others = entries;
   offerElsewhere();
+  countEverywhere();
 });
 
 function follow() {
@@ -41,6 +43,18 @@ function follow() {
     slots: at("measure").value,
     instrument: detail.name ?? undefined,
   });
+  countEverywhere();
+}
+
+/** The table is of this worker; how many all of them have is said beside it. */
+async function countEverywhere() {
+  const search = at("search").value.trim();
+  const shared = others.some((entry) => entry.partitions.length);
+  const found = shared ? await read(`instruments?limit=1&search=${encodeURIComponent(search)}`) : {};
+  const { total: counted = 0 } = found;
+  if (counted === everywhere || search !== at("search").value.trim()) return;
+  everywhere = counted;
+  showRange();
 }
 
 function pageSize() {
@@ -128,7 +142,8 @@ function rate(ticks) {
 function showRange() {
   const from = page * pageSize();
   const to = Math.min(from + pageSize(), total);
-  show("range", total ? `${count(from + 1)}–${count(to)} of ${count(total)}` : "");
+  const here = total ? `${count(from + 1)}–${count(to)} of ${count(total)}` : "";
+  show("range", everywhere ? `${here || "0"} here, ${count(everywhere)} on all workers` : here);
   at("back").disabled = page === 0;
   at("on").disabled = to >= total;
   at("moving").hidden = !table.moving;
