@@ -17,6 +17,7 @@ from slotcast.controls import RESET_ALL, encode_control
 from slotcast.homes import Homes
 from slotcast.log.port import AppendForbidden, Log, LogError, Receipt
 from slotcast.partition import Phase
+from slotcast.ticks import is_name
 from slotcast.views import LogUnavailable, ResetForbidden, ResetReceipt, UnknownPartition
 from slotcast.worker import Worker, WorkerEnded
 
@@ -43,7 +44,8 @@ class Resets:
         return self._reset(lambda: self._controls(partitions), timeout_s)
 
     def _tombstones(self, names: Sequence[str]) -> Iterable[Appending]:
-        for name, homes in self._homes.of(names).items():
+        # A tombstone of a name that no instrument can have would be a dead letter.
+        for name, homes in self._homes.of(list(filter(is_name, names))).items():
             for partition in homes:
                 yield name, partial(self._log.append, partition, name.encode(), None)
 

@@ -316,6 +316,11 @@ class TickParser:
         return keep
 
 
+def is_name(name: str) -> bool:
+    """Whether an instrument can have it."""
+    return bool(name) and _name_of_key(name.encode("utf-8", "surrogatepass")) is not None
+
+
 def _name_of_key(key: bytes | None) -> str | None:
     try:
         return key.decode() if key is not None and len(key) <= MAX_NAME_BYTES else None

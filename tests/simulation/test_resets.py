@@ -111,6 +111,14 @@ def test_an_unknown_instrument_is_reset_everywhere_to_no_effect(pair: Pair) -> N
     assert pair.ages(0, "A")[-1] == 31
 
 
+def test_a_name_that_no_instrument_can_have_leaves_nothing_in_the_log(pair: Pair) -> None:
+    with turning(pair.first, pair.second):
+        receipts = pair.resets(pair.first).of_instruments(["", "x" * 257, "€" * 90, "A"], LONG_S)
+
+    assert [(r.instrument, r.partition, r.offset) for r in receipts] == [("A", 0, 30)]
+    assert pair.world.broker.dead_letters == [[], []]
+
+
 def test_where_it_was_reset_to_no_effect_does_not_hide_where_it_lives(pair: Pair) -> None:
     write_event(pair.world.broker, ("reset", 0, "new"))
     write_event(pair.world.broker, tick(1, "new", 90))

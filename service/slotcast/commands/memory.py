@@ -81,9 +81,12 @@ def reset(
     Example: slotcast reset pump-7 --config slotcast.toml
     """
     from slotcast.controls import RESET_ALL, encode_control
+    from slotcast.ticks import MAX_NAME_BYTES, is_name
 
     if bool(instrument) == everything:
         fail("name instruments, or give --all", 2)
+    if odd := [name for name in instrument or () if not is_name(name)]:
+        fail(f"no instrument is called {odd[0][:64]!r}: names have 1 to {MAX_NAME_BYTES} bytes", 2)
     with opened(config, data) as (settings, history, _):
         numbers = chosen(history.partitions(), partition)
         homes = {name: _known(settings, data, numbers, name) for name in instrument or ()}
