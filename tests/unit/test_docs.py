@@ -89,6 +89,16 @@ def test_reference_page_has_every_row(page: str) -> None:
     assert not missing, f"{page} lacks:\n" + "\n".join(missing)
 
 
+def test_numbers_of_the_comparison_are_those_of_the_pages() -> None:
+    lines = text("README.md").split("## What is different")[1].split("\n##")[0].splitlines()
+    cells = [" ".join(line.split("|")[2:]) for line in lines if line.startswith("| ")][1:]
+    numbers = {one for cell in cells for one in re.findall(r"-?\d[\d,]*\.?\d+|-\d+", cell)}
+    told = text("docs/performance.md") + text("docs/forecasting.md")
+
+    assert len(numbers) > 15
+    assert not {one for one in numbers if not re.search(rf"(?<![\d,.]){one}(?![\d])", told)}
+
+
 def test_rest_page_names_every_path_and_problem() -> None:
     api = create_app(FakeReadings(["a"]), Metrics(CollectorRegistry()), HttpSettings(), alone())
     paths = api.openapi()["paths"]
