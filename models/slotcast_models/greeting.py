@@ -6,24 +6,22 @@ Promise: everything else that is written to stderr meanwhile is passed on, whoev
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
 STDERR = 2
-_ours = threading.Lock()
-"""Whoever holds it has replaced stderr."""
+_greeted: list[bool] = []
+"""Not empty once somebody has begun: LiteRT greets a process once, so nobody else replaces stderr."""
 
 
 @contextmanager
 def unheard() -> Iterator[None]:
     """Keep the greeting, and only that, off stderr. Does nothing where stderr is closed."""
-    with _ours:
-        yield from _replaced()
-
-
-def _replaced() -> Iterator[None]:
+    if _greeted:
+        yield
+        return
+    _greeted.append(True)
     try:
         kept = os.dup(STDERR)
     except OSError:

@@ -16,7 +16,7 @@ import numpy as np
 from slotcast.board import QUANTILES
 from slotcast.damage import DECISIONS
 from slotcast.delivery import Cycle
-from slotcast.log.port import LogUnavailable
+from slotcast.log.port import LogError
 from slotcast.metrics import CONTESTANTS
 from slotcast.partition import Partition, Phase
 from slotcast.sheet import Scores
@@ -107,7 +107,7 @@ class Tally:
         self._looked_at = now
         if now >= self._ends_due:  # asks the broker
             self._ends_due = now + ENDS_INTERVAL_S
-            with suppress(LogUnavailable):
+            with suppress(LogError):
                 self._ends = {n: log.bounds(n)[1] for n in partitions}
         before, self.views = self.views, tuple(self._view(p) for p in partitions.values())
         self._set_partitions(partitions, {view.partition for view in before})

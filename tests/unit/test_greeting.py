@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from slotcast_models import greeting
 from slotcast_models.greeting import GREETING, unheard
 
 FIRST_STEP = """
@@ -20,6 +21,12 @@ for n in (1, 3, 40):
     step.run(np.zeros((n, step.features), np.float32), np.zeros((n, step.width), np.float32))
 print("stepped")
 """
+
+
+@pytest.fixture(autouse=True)
+def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was greeted yet."""
+    monkeypatch.setattr(greeting, "_greeted", [])
 
 
 def test_the_first_step_of_a_process_says_nothing() -> None:
