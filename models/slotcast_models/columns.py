@@ -60,6 +60,7 @@ class Plan(NamedTuple):
     rules: NDArray[np.float64]
     levels: NDArray[np.float64]
     start: NDArray[np.float64]  # [2, L] trackers of a fresh row
+    wider: NDArray[np.float64]  # [FEW_ERRORS, L] how much bounds are, while errors are few
     rates: NDArray[np.float64]  # [S] of the smoothers
     log: NDArray[np.bool_]  # [Q]
     gain: NDArray[np.float64]  # [R] scratch of the readout

@@ -28,6 +28,7 @@ from slotcast_models.intervals import (
     error_scale_of,
     learn_error_scale,
     learn_quantiles,
+    place_after,
     place_bounds,
 )
 from slotcast_models.memory import (
@@ -138,7 +139,9 @@ def score(memory: Memory, slot: int, j: int, value: float, u: float, plan: Plan)
     learn_error_scale(target, error / width, scale / width, plan.rules)
     if scale > 0.0:
         z = (u - target[POINT]) / scale
-        learn_quantiles(memory.quantiles[slot, j], z, plan.levels, plan.rules)
+        errors = memory.counts[slot, SCORED]  # without this one, as when it was forecast
+        wider = plan.wider[place_after(errors)]
+        learn_quantiles(memory.quantiles[slot, j], z, plan.levels, plan.rules, wider, errors)
         if profile.shape[0] > 0:
             at = bin_of(memory, slot, plan.seasons)
             learn_profile(profile, at, z, plan.rules[PROFILE_RATE])
@@ -288,9 +291,9 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     if is_model:
         target[MODEL], target[POINT] = 1.0, quantity[U] + change * scale
         target[PUBLISHED] = value_of(target[POINT], plan.log[j])
-    place_bounds(
-        memory.bounds[slot, j], memory.quantiles[slot, j], target[POINT], target[ERROR_SCALE]
-    )
+    wider = plan.wider[place_after(memory.counts[slot, SCORED])]
+    bounds, quantiles = memory.bounds[slot, j], memory.quantiles[slot, j]
+    place_bounds(bounds, quantiles, target[POINT], target[ERROR_SCALE], wider)
 
 
 @compiled

@@ -2,8 +2,9 @@
 
 Each level keeps two trackers that step up when the error falls outside and down otherwise, so that
 each side is missed (1 - level) / 2 of the time (Gibbs and Candes, 2021, with the pinball gradient).
-They start from the quantiles of a unit-variance Student t with 4 degrees of freedom. Bounds are
-made monotone in the level when they are stored.
+They start from the quantiles of a unit-variance Student t. While few errors have been scored, their
+scale is itself uncertain: bounds are wider by as much as Student's t with so many degrees of
+freedom is, and trackers take longer steps. Bounds are made monotone in the level when stored.
 """
 
 from __future__ import annotations
@@ -17,26 +18,34 @@ from slotcast_models.compiled import compiled
 from slotcast_models.memory import ERROR_SUM, ERROR_WEIGHT
 from slotcast_models.rules import ERROR_RATE, INTERVAL_RATE
 from slotcast_models.scaling import value_of
+from slotcast_models.student import t_quantile
 
 LOWER, UPPER = 0, 1
 CLIP_SQUARED = 36.0
 SCALE_FLOOR = 0.1
 """The error scale never falls below this share of the scale of changes."""
+FEW_ERRORS = 100
+"""From so many errors on, their scale is as sure as it will be."""
+START_STEP, START_ERRORS = 2.0, 10.0
+"""A tracker's step is at least the first over the sum of the second and the errors scored."""
 
 
-def start_quantiles(levels: tuple[float, ...]) -> NDArray[np.float64]:
-    """Trackers at the start, [2, levels]: quantiles of a unit-variance Student t, 4 degrees.
+def start_quantiles(levels: tuple[float, ...], degrees: int) -> NDArray[np.float64]:
+    """Trackers at the start, [2, levels]: quantiles of a unit-variance Student t."""
+    deviation = math.sqrt(degrees / (degrees - 2.0))
+    upper = np.array([t_quantile((1.0 + level) / 2.0, degrees) for level in levels]) / deviation
+    return np.array([-upper, upper])
 
-    Closed form of the t quantile for 4 degrees of freedom (Shaw, 2006), over sqrt(2), the standard
-    deviation of that distribution.
+
+def widenings(levels: tuple[float, ...]) -> NDArray[np.float64]:
+    """[FEW_ERRORS, levels]: how much wider bounds are after 1, 2, .. errors than after many.
+
+    An error over the root mean square of n others is Student's t with n degrees of freedom, where
+    all are normal.
     """
-    upper = []
-    for level in levels:
-        p = (1.0 + level) / 2.0
-        alpha = 4.0 * p * (1.0 - p)
-        q = math.cos(math.acos(math.sqrt(alpha)) / 3.0) / math.sqrt(alpha)
-        upper.append(2.0 * math.sqrt(q - 1.0) / math.sqrt(2.0))
-    return np.array([[-u for u in upper], upper])
+    shares = [(1.0 + level) / 2.0 for level in levels]
+    quantiles = np.array([[t_quantile(p, n + 1) for p in shares] for n in range(FEW_ERRORS)])
+    return np.asarray(quantiles / quantiles[-1])
 
 
 @compiled
@@ -45,6 +54,12 @@ def error_scale_of(target: NDArray[np.float64], scale: float) -> float:
     if target[ERROR_WEIGHT] == 0.0:
         return scale
     return max(math.sqrt(target[ERROR_SUM] / target[ERROR_WEIGHT]), SCALE_FLOOR * scale)
+
+
+@compiled
+def place_after(errors: int) -> int:
+    """Which row of `widenings` is that for so many scored errors."""
+    return max(0, min(errors, FEW_ERRORS) - 1)
 
 
 @compiled
@@ -65,13 +80,18 @@ def learn_quantiles(
     z: float,
     levels: NDArray[np.float64],
     rules: NDArray[np.float64],
+    wider: NDArray[np.float64],
+    errors: int,
 ) -> None:
-    """Move the trackers [2, levels] by one published error `z`, in error scales."""
-    rate = rules[INTERVAL_RATE]
+    """Move the trackers [2, levels] by one published error `z`, in error scales.
+
+    Its bounds were `wider` [levels] than the trackers, after so many scored `errors`.
+    """
+    rate = max(rules[INTERVAL_RATE], START_STEP / (START_ERRORS + errors))
     for i in range(levels.shape[0]):
         miss = (1.0 - levels[i]) / 2.0
-        above = 1.0 if z > quantiles[UPPER, i] else 0.0
-        below = 1.0 if z < quantiles[LOWER, i] else 0.0
+        above = 1.0 if z > wider[i] * quantiles[UPPER, i] else 0.0
+        below = 1.0 if z < wider[i] * quantiles[LOWER, i] else 0.0
         quantiles[UPPER, i] += rate * (above - miss)
         quantiles[LOWER, i] -= rate * (below - miss)
 
@@ -82,13 +102,17 @@ def place_bounds(
     quantiles: NDArray[np.float64],
     point: float,
     error_scale: float,
+    wider: NDArray[np.float64],
 ) -> None:
-    """Interval bounds [2, levels] around `point` (in u), widening with the level."""
-    low = min(quantiles[LOWER, 0], quantiles[UPPER, 0])
-    high = max(quantiles[LOWER, 0], quantiles[UPPER, 0])
+    """Interval bounds [2, levels] around `point` (in u), widening with the level.
+
+    They are `wider` [levels] than the trackers.
+    """
+    low = wider[0] * min(quantiles[LOWER, 0], quantiles[UPPER, 0])
+    high = wider[0] * max(quantiles[LOWER, 0], quantiles[UPPER, 0])
     for i in range(bounds.shape[1]):
-        low = min(low, quantiles[LOWER, i])
-        high = max(high, quantiles[UPPER, i])
+        low = min(low, wider[i] * quantiles[LOWER, i])
+        high = max(high, wider[i] * quantiles[UPPER, i])
         bounds[LOWER, i] = point + low * error_scale
         bounds[UPPER, i] = point + high * error_scale
 

@@ -13,6 +13,7 @@ import keras
 
 from slotcast_models.heads import Head
 from slotcast_models.intervals import start_quantiles
+from slotcast_models.rules import FoldRules
 
 CELLS: dict[str, Any] = {
     "lstm": keras.layers.LSTM,
@@ -67,7 +68,6 @@ def _of_target(head: Head, j: int, start: str) -> list[Any]:
 
 def _start_of(probabilities: Sequence[float]) -> list[float]:
     """Quantiles of the change before anything is learnt: those that intervals start from."""
-    return [
-        0.0 if p == 0.5 else float(start_quantiles((abs(2.0 * p - 1.0),))[int(p > 0.5), 0])
-        for p in probabilities
-    ]
+    degrees = FoldRules().error_degrees
+    sides = [start_quantiles((abs(2.0 * p - 1.0),), degrees)[:, 0] for p in probabilities]
+    return [float(side[int(p >= 0.5)]) for p, side in zip(probabilities, sides, strict=True)]

@@ -30,7 +30,7 @@ from slotcast_models.columns import (
 )
 from slotcast_models.fold import restate
 from slotcast_models.fresh import wipe
-from slotcast_models.intervals import start_quantiles, widen_bounds
+from slotcast_models.intervals import start_quantiles, widen_bounds, widenings
 from slotcast_models.memory import (
     LEAN,
     MEDIAN_NS,
@@ -72,7 +72,8 @@ class Predictor:
         self.plan = Plan(
             rules=rules.as_array(gap_ns, schema.kind),
             levels=np.array(rules.levels),
-            start=start_quantiles(rules.levels),
+            start=start_quantiles(rules.levels, rules.error_degrees),
+            wider=widenings(rules.levels),
             rates=np.array(rules.smoothing_rates, np.float64),
             log=np.array([q.log for q in schema.quantities]),
             gain=np.zeros(bundle.layout.features),

@@ -60,6 +60,9 @@ class FoldRules(BaseModel):
         None, description="Publish the model above this t value of its gain; else by kind."
     )
     interval_rate: float = Field(0.02, gt=0, description="Step of the quantile trackers.")
+    error_degrees: int = Field(
+        6, ge=3, description="Degrees of freedom of Student's t that the trackers start from."
+    )
     levels: tuple[float, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), description="Interval levels.")
     profile_rate: float = Field(
         0.03, ge=0, le=1, description="Weight of an error in the interval width of its phase."
