@@ -12,7 +12,7 @@ from contextlib import contextmanager
 GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
 STDERR = 2
 _greeted: list[bool] = []
-"""Not empty once somebody has begun: LiteRT greets a process once, so nobody else replaces stderr."""
+"""Not empty once somebody has begun: a process is greeted once, so nobody else replaces stderr."""
 
 
 @contextmanager
