@@ -21,7 +21,7 @@ from slotcast.terminal import printable
 GAP = 2
 """Columns apart; the last one has the half of it."""
 PLAIN_BELOW = 1e12
-LEAST_NAME = 12
+LEAST_NAME = 20
 """Letters of an instrument's name for which columns are left out."""
 
 
@@ -44,7 +44,8 @@ def span(lower: float, upper: float) -> str:
     if decimals > 9 or max(abs(lower), abs(upper)) >= PLAIN_BELOW:
         return f"{lower:.6g}..{upper:.6g}"
     decimals = max(decimals, 0)
-    return f"{lower:,.{decimals}f}..{upper:,.{decimals}f}"
+    form = f",.{decimals}f" if max(abs(lower), abs(upper)) >= 1e6 else f".{decimals}f"
+    return f"{lower:{form}}..{upper:{form}}"
 
 
 class Column(NamedTuple):
@@ -59,15 +60,24 @@ class ForecastTable:
     """Lines of cells below `columns`; the first one is a name, and only that may be cut."""
 
     def __init__(
-        self, columns: Sequence[Column], lines: Sequence[Sequence[str]], most: int, below: int
+        self,
+        columns: Sequence[Column],
+        lines: Sequence[Sequence[str]],
+        most: int,
+        below: int | None,
     ) -> None:
-        """`most` lines; on a terminal only as many as leave room for `below` lines of others."""
+        """`most` lines; on a terminal only as many as leave room for `below` lines of others.
+
+        None: on a terminal too, since it is printed once and may scroll.
+        """
         self._columns, self._lines = columns, lines
         self._most, self._below = most, below
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = max(console.height - self._below - 3, 1) if console.is_terminal else self._most
-        shown = self._lines[: min(self._most, room)]
+        room = self._most
+        if console.is_terminal and self._below is not None:
+            room = min(room, max(console.height - self._below - 3, 1))
+        shown = self._lines[:room]
         lines = [[printable(text) for text in line] for line in shown]
         widths = [
             max([len(column.title), *(cell_len(line[i]) for line in lines)])

@@ -9,18 +9,28 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from slotcast.forecast_table import Column, ForecastTable, number, share
 from slotcast.progress import Advanced
 from slotcast.sheet import view_of_row
 from slotcast.snapshot_file import Section, SnapshotFile, decoded
-from slotcast.terminal import cell, open_console
+from slotcast.terminal import open_console
 from slotcast_models.bundle import Bundle
 from slotcast_models.memory import APPLIED, SCALE, TICKS, view
 from slotcast_models.predictor import Predictor
 
 UNKNOWN = "-"
+COLUMNS = (
+    Column("instrument", left=True),
+    Column("last time", leave=3),
+    Column("ticks"),
+    Column("origin", leave=4),
+    Column("applied", leave=2),
+    Column("scale", leave=1),
+    Column("forecast"),
+    Column("skill"),
+)
 
 
 class SnapshotFacts:
@@ -107,27 +117,24 @@ def print_partition(found: dict[str, Any]) -> None:
 
 def print_instruments(found: list[dict[str, Any]], rows: int) -> None:
     """The facts of instruments as a table, one line per target."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("instrument", no_wrap=True)
-    for column in ("last time", "ticks", "origin", "applied", "scale", "forecast", "skill"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for one in found:
-        targets = one.get("targets", [{}])
-        for target in targets:
-            name = one["instrument"]
-            table.add_row(
-                cell(name if len(targets) == 1 else f"{name} {target['name']}"),
-                str(one.get("ts", UNKNOWN)),
-                str(one["ticks"]),
-                str(one.get("origin", UNKNOWN)),
-                str(one["applied"]),
-                f"{target['scale']:.3g}" if target else UNKNOWN,
-                _text(target.get("forecast")),
-                UNKNOWN if target.get("skill") is None else f"{target['skill']:.1%}",
-            )
-    open_console().print(table)
+    lines = [_line(one, target) for one in found for target in one.get("targets", [{}])]
+    open_console().print(ForecastTable(COLUMNS, lines, most=len(lines), below=None))
     if len(found) < rows:
         open_console().print(f"{len(found):,} of {rows:,} rows: --limit 0 shows all")
+
+
+def _line(one: dict[str, Any], target: dict[str, Any]) -> tuple[str, ...]:
+    name = one["instrument"]
+    return (
+        name if len(one.get("targets", ())) < 2 else f"{name} {target['name']}",
+        str(one.get("ts", UNKNOWN)),
+        str(one["ticks"]),
+        str(one.get("origin", UNKNOWN)),
+        str(one["applied"]),
+        f"{target['scale']:.3g}" if target else UNKNOWN,
+        number(target.get("forecast")),
+        share(target.get("skill")),
+    )
 
 
 def _text(value: Any) -> str:

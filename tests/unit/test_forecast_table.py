@@ -16,6 +16,7 @@ from slotcast.backtest_report import parts
 from slotcast.forecast_table import Column, ForecastTable, number, share, span
 from slotcast.live_table import COLUMNS as OF_A_RUN
 from slotcast.live_table import MEANING
+from slotcast.snapshot_facts import COLUMNS as OF_A_SNAPSHOT
 from slotcast.tail_table import COLUMNS as OF_TAIL
 
 LINE = (
@@ -32,8 +33,8 @@ def printed(columns: tuple[Column, ...], width: int, lines: int = 3, **options: 
     return out.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("columns", [OF_A_RUN, OF_TAIL])
-@given(width=st.integers(50, 200))
+@pytest.mark.parametrize("columns", [OF_A_RUN, OF_TAIL, OF_A_SNAPSHOT])
+@given(width=st.integers(60, 200))
 def test_a_table_keeps_to_its_width_and_cuts_no_number(
     columns: tuple[Column, ...], width: int
 ) -> None:
@@ -45,7 +46,7 @@ def test_a_table_keeps_to_its_width_and_cuts_no_number(
 
 
 def test_columns_are_left_out_in_their_order() -> None:
-    heads = [printed(OF_A_RUN, width)[0].split() for width in (100, 84, 70, 60)]
+    heads = [printed(OF_A_RUN, width)[0].split() for width in (100, 84, 74, 60)]
 
     gone = [set(wide) - set(narrow) for wide, narrow in pairwise(heads)]
     assert gone == [{"expected"}, {"ticks"}, {"90", "%", "interval"}]
@@ -62,6 +63,7 @@ def test_a_low_terminal_shows_fewer_lines() -> None:
         (15.8712, 15.9834, "15.87..15.98"),
         (0.8662503, 0.8662912, "0.866250..0.866291"),
         (273.91, 277.8, "273.9..277.8"),
+        (1_307.51, 1_307.62, "1307.51..1307.62"),
         (976_400.4, 3_226_000.0, "976,400..3,226,000"),
         (1.5, 1.5, "1.5..1.5"),
         (1e15, 2e15, "1e+15..2e+15"),
