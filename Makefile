@@ -30,7 +30,7 @@ kafka: $(SERVE)/.ready build/kafka/.ready  ## a Kafka and a Redis to try things 
 	@$(if $(KAFKA_PORT),KAFKA_PORT=$(KAFKA_PORT)) $(if $(REDIS_PORT),REDIS_PORT=$(REDIS_PORT)) $(SERVE)/bin/python -m tests.try_servers
 
 test: $(DEV)/.ready servers  ## all tests, with a real Kafka and a real Redis (ARGS="-k slots" to choose)
-	@$(DEV)/bin/slotcast warm >/dev/null  # else every process compiles the same
+	@$(DEV)/bin/python -m compileall -q models service && $(DEV)/bin/slotcast warm >/dev/null  # else every process does
 	@$(DEV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 faults: $(DEV)/.ready servers  ## every named fault under load, with a table (ARGS="-k redis" to choose)
