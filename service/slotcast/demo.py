@@ -38,7 +38,7 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
             service, log = embedded(settings, directory)
         service.start()
     except (LogError, StoreError, BundleError, OSError) as error:
-        console.print(f"slotcast: {error}", style="red")
+        console.print(f"slotcast: {error}", style="red", soft_wrap=True)
         return 1
     url = service.api.url
     console.print(f"{feed.title} -> {directory / 'slotcast.db'}", highlight=False)
@@ -59,7 +59,7 @@ def run_embedded(settings: Settings, directory: Path, feed: Feed, stop: threadin
     if service.worker.failure is not None:  # its thread has logged it
         return 1
     if stopped := " ".join(service.readings.stopped()):
-        console.print(f"slotcast: {stopped}", style="red")
+        console.print(f"slotcast: {stopped}", style="red", soft_wrap=True)
         return 1
     console.print()
     for line in summary_lines(service.readings, feed, time.monotonic() - begun, directory):

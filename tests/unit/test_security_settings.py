@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slotcast.redis_client import open_redis
 from slotcast.config_faults import ConfigError
+from slotcast.redis_client import open_redis
 from slotcast.settings import BundleSettings, KafkaSettings, Settings, StoreSettings
 
 SECRET = "hunter2 hunter2"
