@@ -24,17 +24,16 @@ from slotcast.controls import UnknownControl
 from slotcast.damage import RecoveryImpossible
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
-from slotcast.forecasts import ForecastEncoder
 from slotcast.formats.choice import format_of
 from slotcast.formats.port import FormatError
 from slotcast.homes import Homes
-from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError, TickAppender
 from slotcast.log.sqlite import SqliteLog
 from slotcast.metrics import Metrics
 from slotcast.opening import Opening
 from slotcast.readings import ServiceReadings
+from slotcast.ready_bundle import ReadyBundle
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
 from slotcast.run_settings import keep_schema
@@ -43,7 +42,6 @@ from slotcast.snapshots import Snapshots
 from slotcast.store.port import Store, StoreError
 from slotcast.store.resting import RestingStore
 from slotcast.store.sqlite import SqliteStore
-from slotcast.ticks import TickParser
 from slotcast.views import Window
 from slotcast.worker import Parts, Worker
 from slotcast.workers.memory import MemoryRegistry
@@ -53,7 +51,6 @@ from slotcast.workers.presence import Presence
 from slotcast_models.bundle import Bundle, BundleError
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
-from slotcast_models.step import numerics
 
 if TYPE_CHECKING:
     from slotcast.log.kafka_commit import OutsideCommitter
@@ -93,12 +90,17 @@ def build_worker(
     store: Store,
     metrics: Metrics,
     clock: Callable[[], float] = time.monotonic,
+    ready: ReadyBundle | None = None,
 ) -> Worker:
-    """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits."""
-    bundle, identity = load_bundle(settings), numerics()
+    """A worker on this log and store. `clock` (seconds) only spaces snapshots and waits.
+
+    Without a bundle that is `ready`, the configured one is loaded.
+    """
+    ready = ready or ReadyBundle(Predictor(load_bundle(settings)))
+    bundle, identity, parser = ready.bundle, ready.numerics, ready.parser
     store = RestingStore(store, clock, metrics.tell_store)
-    engine = Engine(bundle, settings.worker.slots, settings.worker.max_poll_ticks)
-    residence, parser = Residence(engine, store), TickParser(bundle.schema, ImportReader(bundle))
+    engine = Engine(ready.predictor, settings.worker.slots, settings.worker.max_poll_ticks)
+    residence, board = Residence(engine, store), Board(bundle)
     recovery = Recovery(
         log=log,
         opening=Opening(store, log.name, bundle.identity, settings.store.patience_s, clock),
@@ -112,7 +114,6 @@ def build_worker(
         young=_young(log),
         decided=lambda policy, cause: metrics.decisions.labels(policy, cause).inc(),
     )
-    encoder, board = ForecastEncoder(bundle, identity), Board(bundle)
     if most := settings.metrics.instruments:
         window = Window(search=settings.metrics.search, limit=most)
         metrics.instruments.show(lambda: board.page(window))
@@ -121,7 +122,7 @@ def build_worker(
         log=log,
         engine=engine,
         residence=residence,
-        delivery=Delivery(log, engine, residence, parser, encoder, recovery),
+        delivery=Delivery(log, engine, residence, parser, ready.encoder, recovery),
         recovery=recovery,
         snapshots=Snapshots(
             engine,

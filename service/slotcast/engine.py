@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from slotcast.imports import Imported
 from slotcast.slots import Slots
 from slotcast.ticks import Parsed, Reject, with_resets
-from slotcast_models.bundle import Bundle
 from slotcast_models.columns import (
     IMPORT,
     LATE,
@@ -54,12 +53,12 @@ class Stepped:
 class Engine:
     """Rows, slots and the predictor of one bundle."""
 
-    def __init__(self, bundle: Bundle, slots: int, max_poll_ticks: int) -> None:
+    def __init__(self, predictor: Predictor, slots: int, max_poll_ticks: int) -> None:
         """`slots` stay resident between commits, up to `max_poll_ticks` more during a poll."""
-        self.predictor = Predictor(bundle)
+        self.predictor = predictor
         self.slots = Slots(slots + max_poll_ticks)
         self.kept, self.most_ticks = slots, max_poll_ticks
-        self.rows, self.memory = bundle.layout.allocate(self.slots.capacity)
+        self.rows, self.memory = predictor.layout.allocate(self.slots.capacity)
         self.dirty = np.zeros(self.slots.capacity, np.bool_)
         self._fresh = self.predictor.fresh_row()
 
@@ -95,19 +94,12 @@ class Engine:
         """Step a poll's ticks, one parsed batch per partition, at least one. All are resident."""
         expanded = [self._with_reset_all(parsed) for parsed in polled]
         slots = [self._slots_of(parsed) for parsed in expanded]
-        slot = np.concatenate(slots)
-        columns = Columns(
-            slot=slot,
-            kind=np.concatenate([p.kind for p in expanded]),
-            time_ns=np.concatenate([p.time_ns for p in expanded]),
-            sequence=np.concatenate([p.sequence for p in expanded]),
-            offset=np.concatenate([p.offset for p in expanded]),
-            value=np.concatenate([p.value for p in expanded]),
-            step_ns=np.zeros(len(slot), np.int64),
-        )
+        columns = _joined(expanded, slots)
+        slot = columns.slot
         verdicts = np.zeros(len(slot), np.int8)
         published = self.predictor.allocate_published(len(slot))
-        before = [self._shares(s) for s in slots]
+        distinct = [np.unique(s) for s in slots]
+        before = [self._shares(s) for s in distinct]
         imports = self._imports_of(expanded)
         for part in _between(imports, len(slot)):
             if part.start < part.stop:
@@ -121,7 +113,8 @@ class Engine:
         touched = slot[verdicts == VALID]
         self.dirty[touched] = True
         self.slots.touch(touched)
-        return self._split(expanded, slots, verdicts, published, before)
+        grown = [self._shares(s) - b for s, b in zip(distinct, before, strict=True)]
+        return _split(expanded, slots, verdicts, published, grown)
 
     def _with_reset_all(self, parsed: Parsed) -> Parsed:
         """A reset-all becomes a reset of every resident instrument, at its place in the log."""
@@ -144,38 +137,57 @@ class Engine:
         return np.fromiter((here[name] for name in parsed.names), np.int64, len(parsed.names))
 
     def _shares(self, slots: NDArray[np.int64]) -> int:
-        return int(self.memory.share[np.unique(slots), SHARE].sum(dtype=np.uint64))
+        return int(self.memory.share[slots, SHARE].sum(dtype=np.uint64))
 
-    def _split(
-        self,
-        polled: Sequence[Parsed],
-        slots: Sequence[NDArray[np.int64]],
-        verdicts: NDArray[np.int8],
-        published: Published,
-        before: Sequence[int],
-    ) -> list[Stepped]:
-        stepped, start = [], 0
-        for parsed, slot, share in zip(polled, slots, before, strict=True):
-            part = slice(start, start + len(slot))
-            verdict, kind = verdicts[part], parsed.kind
-            start = part.stop
-            stepped.append(
-                Stepped(
-                    parsed=parsed,
-                    slot=slot,
-                    ticked=np.flatnonzero((verdict == VALID) & (kind == TICK)),
-                    published=chosen(published, part),
-                    late=[
-                        Reject(place, "late", "before the instrument's last tick")
-                        for place in parsed.place[verdict == LATE].tolist()
-                    ],
-                    repeats=int((verdict == REPEAT).sum()),
-                    resets=int(((verdict == VALID) & (kind == RESET)).sum()),
-                    imports=int(((verdict == VALID) & (kind == IMPORT)).sum()),
-                    share=(self._shares(slot) - share) % 2**64,
-                )
+
+def _joined(polled: Sequence[Parsed], slots: Sequence[NDArray[np.int64]]) -> Columns:
+    """The columns of all partitions, one after another."""
+    step_ns = np.zeros(sum(map(len, slots)), np.int64)
+    if len(polled) == 1:  # a poll of one partition, and every replay: nothing to copy
+        one = polled[0]
+        return Columns(
+            slots[0], one.kind, one.time_ns, one.sequence, one.offset, one.value, step_ns
+        )
+    return Columns(
+        slot=np.concatenate(slots),
+        kind=np.concatenate([p.kind for p in polled]),
+        time_ns=np.concatenate([p.time_ns for p in polled]),
+        sequence=np.concatenate([p.sequence for p in polled]),
+        offset=np.concatenate([p.offset for p in polled]),
+        value=np.concatenate([p.value for p in polled]),
+        step_ns=step_ns,
+    )
+
+
+def _split(
+    polled: Sequence[Parsed],
+    slots: Sequence[NDArray[np.int64]],
+    verdicts: NDArray[np.int8],
+    published: Published,
+    grown: Sequence[int],
+) -> list[Stepped]:
+    stepped, start = [], 0
+    for parsed, slot, share in zip(polled, slots, grown, strict=True):
+        part = slice(start, start + len(slot))
+        verdict, kind = verdicts[part], parsed.kind
+        start = part.stop
+        stepped.append(
+            Stepped(
+                parsed=parsed,
+                slot=slot,
+                ticked=np.flatnonzero((verdict == VALID) & (kind == TICK)),
+                published=chosen(published, part),
+                late=[
+                    Reject(place, "late", "before the instrument's last tick")
+                    for place in parsed.place[verdict == LATE].tolist()
+                ],
+                repeats=int((verdict == REPEAT).sum()),
+                resets=int(((verdict == VALID) & (kind == RESET)).sum()),
+                imports=int(((verdict == VALID) & (kind == IMPORT)).sum()),
+                share=share % 2**64,
             )
-        return stepped
+        )
+    return stepped
 
 
 def _between(places: Collection[int], end: int) -> Iterator[slice]:

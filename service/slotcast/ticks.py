@@ -295,6 +295,8 @@ class TickParser:
         schema = self.schema
 
         def drop(bad: NDArray[np.bool_], reason: str, detail: str) -> None:
+            if not bad.any():
+                return
             rejects.extend(Reject(p, reason, detail) for p in place[keep & bad].tolist())
             keep[bad] = False
 

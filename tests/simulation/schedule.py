@@ -3,7 +3,8 @@
 `run_schedule(seed)` feeds a script to a log, lets two or three workers take turns at it, moves
 partitions between them, kills them inside any I/O call, breaks, wipes and damages the store, and
 loses commits or their answers. Then the trouble ends, and everything published must be what one
-uninterrupted run publishes. A seed is the whole story: the same seed, the same calls.
+uninterrupted run publishes. A seed is the whole story: the same seed, the same calls. So that
+thousands take seconds, most workers are bare (see `bare.py`); each 25th seed has whole ones.
 
     python -m tests.simulation.schedule 4711         one schedule, with all that happened in it
     python -m tests.simulation.schedule 0 2000       seeds 0 to 1999, and how many in a second
@@ -16,7 +17,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,9 +28,12 @@ from typing import Any
 from slotcast.log.port import CommitFailed, NotYet
 from slotcast.store.port import StoreUnavailable
 from slotcast.worker import Worker
+from tests.simulation.bare import bare_bundle
 from tests.simulation.scripts import random_events
-from tests.simulation.world import Killed, World, drain, is_drained, write_event
+from tests.simulation.world import SCHEMA, Killed, World, drain, is_drained, write_event
 
+WHOLE_EVERY = 25
+"""One seed in so many has the network of the default bundle, and workers with readers."""
 SCRIPTS = 16
 """Different scripts of events; schedules are unlimited."""
 EVENTS = 60
@@ -41,13 +45,19 @@ class ScheduleFailed(AssertionError):
 
 
 @cache
-def script(number: int) -> tuple[int, list[tuple[Any, ...]], dict[str, Any]]:
+def script(number: int, whole: bool) -> tuple[int, list[tuple[Any, ...]], dict[str, Any]]:
     """(partitions, events, what an uninterrupted run over them publishes)."""
     partitions = 1 + number % 3
     events = random_events(number, EVENTS, names=4 + number % 5, partitions=partitions)
-    world = World(events, partitions)
+    world = _world(events, partitions, whole)
     world.run(slots=64, max_poll_ticks=10_000)
     return partitions, events, world.published
+
+
+def _world(events: Sequence[tuple[Any, ...]], partitions: int, whole: bool) -> World:
+    if whole:
+        return World(events, partitions)
+    return World(events, partitions, ready=bare_bundle(SCHEMA), heard=False)
 
 
 @dataclass
@@ -113,8 +123,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
-        self.partitions, self.events, self.expected = script(self.seed % SCRIPTS)
-        self.world = World((), self.partitions)
+        whole = self.seed % WHOLE_EVERY == 0
+        self.partitions, self.events, self.expected = script(self.seed % SCRIPTS, whole)
+        self.world = _world((), self.partitions, whole)
         self.fed = 0
         self.slots, self.poll = self.rng.randint(1, 6), self.rng.randint(1, 20)
         self.members = [self._member() for _ in range(self.rng.randint(1, 3))]

@@ -5,6 +5,7 @@ A failure names the command that repeats it. What such a seed taught us stands b
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -12,13 +13,19 @@ import pytest
 from tests.simulation.schedule import Schedule, ScheduleFailed, run_schedule
 from tests.simulation.world import World, drain, write_event
 
-AT_ONCE = 50
+SCHEDULES = int(os.environ.get("SCHEDULES", "2000"))
+AT_ONCE = 250
 
 
-@pytest.mark.parametrize("first", range(0, 300, AT_ONCE))
+@pytest.mark.usefixtures("unlogged")
+@pytest.mark.parametrize("first", range(0, SCHEDULES, AT_ONCE))
 def test_no_schedule_shows(first: int) -> None:
-    for seed in range(first, first + AT_ONCE):
+    for seed in range(first, min(first + AT_ONCE, SCHEDULES)):
         run_schedule(seed)
+
+
+def test_one_schedule_in_25_has_whole_workers() -> None:
+    assert [seed for seed in range(60) if Schedule(seed).world.heard] == [0, 25, 50]
 
 
 def test_a_seed_is_one_story() -> None:

@@ -7,7 +7,8 @@ I/O call, and tells what was published.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from slotcast.damage import StoppedByPolicy
 from slotcast.log.memory import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
 from slotcast.partition import Phase
+from slotcast.ready_bundle import ReadyBundle
 from slotcast.settings import BundleSettings, Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
 from slotcast_models.schema import Quantity, TickSchema
 from tests.formats import written
+from tests.simulation.bare import Unheard
 
 SCHEMA = TickSchema(
     sequence="seq",
@@ -31,6 +34,20 @@ SCHEMA = TickSchema(
 )
 _PLAIN = Settings(schema=SCHEMA)
 START_MS = 1_700_000_000_000
+
+
+@lru_cache(maxsize=256)
+def _settings(
+    schema: TickSchema, bundle: Path | None, snapshot_interval_s: float, **worker: Any
+) -> Settings:
+    return _PLAIN.model_copy(
+        update={
+            "tick_schema": schema,
+            "bundle": BundleSettings(path=bundle),
+            "store": StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
+            "worker": WorkerSettings(**worker),
+        }
+    )
 
 
 class Killed(BaseException):
@@ -72,13 +89,12 @@ class Fused:
     """A log or a store whose I/O calls go through a fuse."""
 
     def __init__(self, real: Any, fuse: Any, calls: Sequence[str]) -> None:
-        self._real, self._fuse, self._calls = real, fuse, calls
+        self._real = real
+        for name in calls:
+            setattr(self, name, partial(fuse, getattr(real, name)))
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if name not in self._calls:
-            return found
-        return lambda *args: self._fuse(found, *args)
+        return getattr(self._real, name)
 
 
 LOG_CALLS = ("poll", "committed", "bounds", "read", "publish", "go", "hold")
@@ -96,6 +112,9 @@ class World:
     clock: Clock = field(default_factory=Clock)
     schema: TickSchema = SCHEMA
     bundle: Path | None = None
+    ready: ReadyBundle | None = None
+    heard: bool = True
+    """Whether anybody reads what the workers tell: board, tally and metrics."""
 
     def __post_init__(self) -> None:
         self.broker = MemoryBroker(self.partitions)
@@ -116,23 +135,20 @@ class World:
         """A new worker; it takes all partitions from those before it, which are dead."""
         if takes_all:
             self.broker.assign(None, *range(self.partitions))
-        settings = _PLAIN.model_copy(
-            update={
-                "tick_schema": self.schema,
-                "bundle": BundleSettings(path=self.bundle),
-                "store": StoreSettings(snapshot_interval_s=snapshot_interval_s, patience_s=0.0),
-                "worker": WorkerSettings(
-                    slots=slots, max_poll_ticks=max_poll_ticks, **worker_settings
-                ),
-            }
-        )
+        chosen = {"slots": slots, "max_poll_ticks": max_poll_ticks, **worker_settings}
+        settings = _settings(self.schema, self.bundle, snapshot_interval_s, **chosen)
         log: Any = MemoryLog(self.partitions, self.broker)
         store: Any = MemoryStore(self.store)
         if fuse is not None:
             log = Fused(log, fuse, LOG_CALLS)
         if store_fuse or fuse:
             store = Fused(store, store_fuse or fuse, STORE_CALLS)
-        return build_worker(settings, log, store, Metrics(), self.clock)
+        if self.heard:
+            return build_worker(settings, log, store, Metrics(), self.clock, self.ready)
+        nobody: Any = Unheard()
+        worker = build_worker(settings, log, store, nobody, self.clock, self.ready)
+        worker.parts, worker.tally = replace(worker.parts, board=nobody), nobody
+        return worker
 
     def run(self, **options: Any) -> Worker:
         """A new worker until everything is committed."""
@@ -179,6 +195,16 @@ def _is_done(world: World, partition: int) -> bool:
     return broker.place(partition, committed.offset) == len(broker.ticks[partition])
 
 
+@lru_cache(maxsize=4_096, typed=True)
+def _value(
+    schema: TickSchema, name: str, ms: int, price: float, volume: float | None, seq: int
+) -> bytes:
+    record = {"instrument": name, "ts": START_MS + ms, "price": price, "seq": seq}
+    if volume is not None:
+        record["volume"] = volume
+    return written(schema, record)
+
+
 def write_event(broker: MemoryBroker, event: tuple[Any, ...], schema: TickSchema = SCHEMA) -> None:
     """("tick", partition, name, ms, price, volume, seq), ("reset", partition, name),
     ("reset-all", partition), ("import", partition, name, value), ("raw", partition, key, value) or
@@ -186,11 +212,7 @@ def write_event(broker: MemoryBroker, event: tuple[Any, ...], schema: TickSchema
     kind, partition, *rest = event
     stamp = START_MS + broker.end[partition] * 1_000
     if kind == "tick":
-        name, ms, price, volume, seq = rest
-        record = {"instrument": name, "ts": START_MS + ms, "price": price, "seq": seq}
-        if volume is not None:
-            record["volume"] = volume
-        broker.feed(partition, name.encode(), written(schema, record), stamp)
+        broker.feed(partition, rest[0].encode(), _value(schema, *rest), stamp)
     elif kind == "reset":
         broker.feed(partition, rest[0].encode(), None, stamp)
     elif kind == "reset-all":

@@ -83,7 +83,7 @@ def test_an_import_brings_memory_and_leaves_the_vector_of_the_name(bundle: Bundl
 
 
 def test_the_engine_looks_a_vector_up_for_fresh_rows_only(bundle: Bundle) -> None:
-    engine = Engine(bundle, 4, 4)
+    engine = Engine(Predictor(bundle), 4, 4)
 
     known, stranger = engine.admit(0, "A"), engine.admit(0, "C")
     kept = engine.rows[known : known + 1].copy()

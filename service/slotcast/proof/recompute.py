@@ -20,6 +20,7 @@ from slotcast.residence import void_row
 from slotcast.ticks import TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.memory import APPLIED, SHARE, view
+from slotcast_models.predictor import Predictor
 
 FIRST_SLOTS = 1_024
 
@@ -30,7 +31,7 @@ class Recomputation:
     def __init__(self, bundle: Bundle, partition: int) -> None:
         self._parser = TickParser(bundle.schema, ImportReader(bundle))
         self._partition = partition
-        self._engine = Engine(bundle, FIRST_SLOTS, 0)
+        self._engine = Engine(Predictor(bundle), FIRST_SLOTS, 0)
         self.fingerprint = 0
 
     def restore(self, rows: Iterable[tuple[str, NDArray[np.void]]], reset_all: int) -> int:
@@ -68,7 +69,7 @@ class Recomputation:
 
     def _grow(self, least: int) -> None:
         old = self._engine
-        new = Engine(old.predictor.bundle, max(least, 2 * old.slots.capacity), 0)
+        new = Engine(old.predictor, max(least, 2 * old.slots.capacity), 0)
         for name, slot in old.slots.of_partition(self._partition).items():
             new.admit(self._partition, name, old.rows[slot : slot + 1])
         self._engine = new
