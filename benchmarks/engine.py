@@ -22,6 +22,7 @@ from slotcast.forecasts import ForecastEncoder
 from slotcast.ticks import Parsed, TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import chosen
+from slotcast_models.predictor import Predictor
 from slotcast_models.schema import TickSchema
 from slotcast_models.step import numerics
 
@@ -62,7 +63,7 @@ class Pipeline:
     def __init__(self) -> None:
         bundle = Bundle.load().bind(TickSchema.default())
         self._watch = watch = Stopwatch()
-        self._engine = engine = Engine(bundle, 1024, max(POLLS))
+        self._engine = engine = Engine(Predictor(bundle), 1024, max(POLLS))
         program, predictor = engine.predictor._program, engine.predictor
         program.step = watch.over("network", program.step)  # type: ignore[method-assign]
         predictor.advance = watch.over("predictor", predictor.advance)  # type: ignore[method-assign]

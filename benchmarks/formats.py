@@ -23,6 +23,7 @@ from slotcast.log.port import Batch
 from slotcast.ticks import TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import chosen
+from slotcast_models.predictor import Predictor
 from slotcast_models.schema import TickSchema
 from slotcast_models.step import numerics
 
@@ -38,7 +39,7 @@ class Contest:
         bundle, form = Bundle.load().bind(schema), format_of(schema)
         ticks = [form.write_tick(msgspec.json.decode(value or b"")) for value in batch.values]
         self._batch, self._parser = replace(batch, values=ticks), TickParser(schema)
-        engine, self._parsed = Engine(bundle, INSTRUMENTS, TICKS), self.parse()
+        engine, self._parsed = Engine(Predictor(bundle), INSTRUMENTS, TICKS), self.parse()
         for instrument in engine.absent(0, self._parsed.names):
             engine.admit(0, instrument)
         (stepped,) = engine.advance([self._parsed])

@@ -253,7 +253,7 @@ def parsed_quotes(schema: TickSchema) -> tuple[str, list[Parsed]]:
 
 def engine_turns(bundle: Bundle, polls: list[Parsed]) -> Contestant:
     """Each call takes the next poll; seconds are for as many ticks as a full poll has."""
-    engine, left = Engine(bundle, 1024, POLL_TICKS), iter(polls)
+    engine, left = Engine(Predictor(bundle), 1024, POLL_TICKS), iter(polls)
     for name in dict.fromkeys(name for poll in polls for name in poll.names):
         engine.admit(0, name)
 
