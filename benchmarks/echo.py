@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_topics import ensure_topics
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import Batch, Committed, Forecasts, Log, Outbox
 from slotcast.settings import Settings
 

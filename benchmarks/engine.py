@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.report import Spread, number, show, write
 from benchmarks.streams import market_batches
 from slotcast.engine import Engine, Stepped
-from slotcast.forecasts import ForecastEncoder
-from slotcast.ticks import Parsed, TickParser
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.records.ticks import Parsed, TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import chosen
 from slotcast_models.predictor import Predictor

@@ -17,10 +17,10 @@ import msgspec
 from benchmarks.report import Spread, by_turns, number, ratio, repeated, show, write
 from benchmarks.streams import market_batches
 from slotcast.engine import Engine
-from slotcast.forecasts import ForecastEncoder
 from slotcast.formats.choice import format_of
 from slotcast.log.port import Batch
-from slotcast.ticks import TickParser
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.records.ticks import TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import chosen
 from slotcast_models.predictor import Predictor

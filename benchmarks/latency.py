@@ -24,7 +24,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from benchmarks.report import goal, number, show, write
 from benchmarks.workers import Bench, Run, bench
-from slotcast.simulator import Market, encode
+from slotcast.feeds.simulator import Market, encode
 
 CLIENTS = ("kafka-python", "librdkafka")
 MODES = ("exactly-once", "at-least-once")

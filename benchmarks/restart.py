@@ -24,8 +24,8 @@ from pathlib import Path
 
 from benchmarks.report import Spread, goal, number, show, write
 from benchmarks.topics import DEFAULTS, SCHEMA, Arrivals, Feed, servers
-from slotcast.log.kafka_topics import ensure_topics
-from slotcast.simulator import Market
+from slotcast.feeds.simulator import Market
+from slotcast.log.kafka.topics import ensure_topics
 from tests.e2e.running import Serving
 from tests.servers import Broker
 

@@ -23,7 +23,7 @@ from urllib.request import urlopen
 
 from benchmarks.report import Spread, goal, number, show, write
 from benchmarks.topics import SCHEMA
-from slotcast.simulator import Market, encode
+from slotcast.feeds.simulator import Market, encode
 from tests.e2e.running import Serving
 from tests.servers import KafkaServer, RedisServer, free_ports
 

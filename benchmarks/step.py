@@ -43,7 +43,7 @@ from benchmarks.report import (
 )
 from benchmarks.streams import Waves, quote_batches
 from slotcast.engine import Engine
-from slotcast.ticks import Parsed, TickParser
+from slotcast.records.ticks import Parsed, TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import Quantity, TickSchema

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from slotcast.feeds.simulator import Market, encode
 from slotcast.log.port import Batch
-from slotcast.simulator import Market, encode
 from slotcast_models.columns import Columns
 from slotcast_models.memory import NEVER
 

@@ -23,11 +23,11 @@ from benchmarks.echo import forward
 from benchmarks.report import Spread, goal, number, ratio, show, write
 from benchmarks.topics import Feed, servers
 from slotcast.bootstrap import build_worker
-from slotcast.log.kafka import KafkaLog
+from slotcast.feeds.simulator import Market
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.metrics import Metrics
 from slotcast.run_settings import market_settings
 from slotcast.settings import KafkaSettings, Settings, StoreSettings
-from slotcast.simulator import Market
 from slotcast.store.redis import RedisStore
 from tests.servers import Broker
 

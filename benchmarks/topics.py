@@ -10,8 +10,8 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
 from slotcast.bootstrap import prepare
+from slotcast.feeds.simulator import Market, encode
 from slotcast.settings import KafkaSettings, Settings
-from slotcast.simulator import Market, encode
 from tests.servers import Broker, KafkaServer, RedisServer
 
 SCHEMA = """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.pace import output_topic, pace
 from benchmarks.topics import DEFAULTS, SCHEMA, Feed, servers
-from slotcast.simulator import Market
+from slotcast.feeds.simulator import Market
 from tests.e2e.running import Serving
 from tests.servers import Broker
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import slotcast
 from slotcast.api.app import create_app
 from slotcast.api.server import ApiServer
-from slotcast.board import Board
-from slotcast.controls import UnknownControl
+from slotcast.board.board import Board
+from slotcast.board.readings import ServiceReadings
+from slotcast.board.views import Window
 from slotcast.damage import RecoveryImpossible
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
@@ -29,20 +30,19 @@ from slotcast.formats.port import FormatError
 from slotcast.homes import Homes
 from slotcast.log.history import History
 from slotcast.log.port import Log, LogError, TickAppender
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
 from slotcast.metrics import Metrics
-from slotcast.opening import Opening
-from slotcast.readings import ServiceReadings
 from slotcast.ready_bundle import ReadyBundle
+from slotcast.records.controls import UnknownControl
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
 from slotcast.run_settings import keep_schema
 from slotcast.settings import Settings
-from slotcast.snapshots import Snapshots
+from slotcast.snapshots.opening import Opening
+from slotcast.snapshots.rounds import Snapshots
 from slotcast.store.port import Store, StoreError
 from slotcast.store.resting import RestingStore
 from slotcast.store.sqlite import SqliteStore
-from slotcast.views import Window
 from slotcast.worker import Parts, Worker
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import Peers
@@ -53,7 +53,7 @@ from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
 
 if TYPE_CHECKING:
-    from slotcast.log.kafka_commit import OutsideCommitter
+    from slotcast.log.kafka.commit import OutsideCommitter
 
 log = logging.getLogger("slotcast")
 
@@ -239,7 +239,7 @@ def embedded(settings: Settings, directory: Path, partitions: int = 1) -> tuple[
 
 def real(settings: Settings) -> Service:
     """A service on Kafka and Redis. Raises LogError, StoreError."""
-    from slotcast.log.kafka import KafkaLog
+    from slotcast.log.kafka.log import KafkaLog
 
     prepare(settings)
     kafka_log: Any = KafkaLog(settings.kafka)
@@ -266,7 +266,7 @@ def open_appender(settings: Settings, directory: Path | None, partitions: int) -
     """What appends to the embedded log in `directory`, else to Kafka. Raises LogError."""
     if directory is not None:
         return SqliteLog(directory / "slotcast.db", partitions=partitions, consume=False)
-    from slotcast.log.kafka_producer import Appender
+    from slotcast.log.kafka.producer import Appender
 
     return Appender(settings.kafka)
 
@@ -274,16 +274,16 @@ def open_appender(settings: Settings, directory: Path | None, partitions: int) -
 def history(settings: Settings, directory: Path | None = None) -> History:
     """What was written to the embedded log in `directory`, else to Kafka. Raises LogError."""
     if directory is not None:
-        from slotcast.log.sqlite_history import SqliteHistory
+        from slotcast.log.sqlite.history import SqliteHistory
 
         return SqliteHistory(directory / "slotcast.db")
-    from slotcast.log.kafka_history import KafkaHistory
+    from slotcast.log.kafka.history import KafkaHistory
 
     return KafkaHistory(settings.kafka)
 
 
 def outside_committer(settings: Settings) -> OutsideCommitter:
     """What commits offsets for the configured group while it has no members. Raises LogError."""
-    from slotcast.log.kafka_commit import OutsideCommitter
+    from slotcast.log.kafka.commit import OutsideCommitter
 
     return OutsideCommitter(settings.kafka)

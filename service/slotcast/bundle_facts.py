@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from slotcast.terminal import open_console
+from slotcast.terminal.text import open_console
 from slotcast_models.bundle import Bundle
 from slotcast_models.step import numerics
 

@@ -109,7 +109,7 @@ def demo(
     Example: slotcast demo --ticks 20000
     """
     from slotcast.demo import run_embedded
-    from slotcast.feed import MarketFeed
+    from slotcast.feeds.feed import MarketFeed
     from slotcast.run_settings import market_settings
 
     settings, feed = market_settings(port, slots), MarketFeed(instruments, ticks, rate)
@@ -145,8 +145,8 @@ def replay(
     Example: slotcast replay prices.csv --instrument ticker --time date --value close --positive
     """
     from slotcast.demo import run_embedded
-    from slotcast.feed import FileFeed
-    from slotcast.files import FileError
+    from slotcast.feeds.feed import FileFeed
+    from slotcast.feeds.files import FileError
     from slotcast.run_settings import column_map, replay_settings
 
     try:
@@ -208,9 +208,9 @@ def produce(
 
     Example: slotcast produce fx_ticks.parquet --topic ticks --speed 10
     """
-    from slotcast.files import FileError
+    from slotcast.feeds.files import FileError
+    from slotcast.feeds.produce import produce_file
     from slotcast.log.port import LogError
-    from slotcast.produce import produce_file
     from slotcast.run_settings import column_map, configured_format, named_as
     from slotcast.settings import Settings
 
@@ -242,8 +242,8 @@ def simulate(
 
     Example: slotcast simulate --topic ticks --rate 400
     """
+    from slotcast.feeds.produce import produce_market
     from slotcast.log.port import LogError
-    from slotcast.produce import produce_market
     from slotcast.run_settings import configured_format
     from slotcast.settings import Settings
 

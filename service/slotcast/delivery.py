@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slotcast.engine import Engine, Stepped
-from slotcast.forecasts import ForecastEncoder
 from slotcast.log.port import Batch, Committed, DeadLetter, Forecasts, Log, Outbox
 from slotcast.partition import Partition
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.records.ticks import Reject, TickParser
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
-from slotcast.ticks import Reject, TickParser
 from slotcast_models.columns import chosen
 
 DEAD_LETTER_BYTES = 65_536

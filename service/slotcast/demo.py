@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.live import Live
 
 from slotcast.bootstrap import Service, embedded
-from slotcast.feed import Feed, FeedLog
-from slotcast.live_table import live_table, summary_lines
+from slotcast.feeds.feed import Feed, FeedLog
 from slotcast.log.port import LogError
 from slotcast.settings import Settings
 from slotcast.store.port import StoreError
-from slotcast.terminal import open_console
+from slotcast.terminal.live_table import live_table, summary_lines
+from slotcast.terminal.text import open_console
 from slotcast_models.bundle import BundleError
 
 KEEP_RECORDS = 500_000

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slotcast.imports import Imported
+from slotcast.records.imports import Imported
+from slotcast.records.ticks import Parsed, Reject, with_resets
 from slotcast.slots import Slots
-from slotcast.ticks import Parsed, Reject, with_resets
 from slotcast_models.columns import (
     IMPORT,
     LATE,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from slotcast.views import InstrumentView, TargetView
+from slotcast.board.views import InstrumentView, TargetView
 
 TARGET_SERIES = {
     "value": "Last value of a target.",

@@ -5,9 +5,9 @@ Nothing here remembers a tick, so workers that take turns in one thread may shar
 
 from __future__ import annotations
 
-from slotcast.forecasts import ForecastEncoder
-from slotcast.imports import ImportReader
-from slotcast.ticks import TickParser
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.records.imports import ImportReader
+from slotcast.records.ticks import TickParser
 from slotcast_models.predictor import Predictor
 from slotcast_models.step import numerics
 

@@ -43,12 +43,12 @@ from slotcast.log.port import (
     OffsetsLost,
     Outbox,
 )
-from slotcast.opening import Opening
 from slotcast.partition import CommitNote, Partition, Phase
+from slotcast.records.ticks import TickParser
 from slotcast.residence import Residence
-from slotcast.snapshot import Header, SnapshotDamaged
+from slotcast.snapshots.opening import Opening
+from slotcast.snapshots.snapshot import Header, SnapshotDamaged
 from slotcast.store.port import StoreUnavailable
-from slotcast.ticks import TickParser
 
 log = logging.getLogger("slotcast.recovery")
 

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from slotcast.controls import RESET_ALL, encode_control
+from slotcast.board.views import LogUnavailable, ResetForbidden, ResetReceipt, UnknownPartition
 from slotcast.homes import Homes
 from slotcast.log.port import AppendForbidden, Log, LogError, Receipt
 from slotcast.partition import Phase
-from slotcast.ticks import is_name
-from slotcast.views import LogUnavailable, ResetForbidden, ResetReceipt, UnknownPartition
+from slotcast.records.controls import RESET_ALL, encode_control
+from slotcast.records.ticks import is_name
 from slotcast.worker import Worker, WorkerEnded
 
 LOOK_INTERVAL_S = 0.05

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slotcast.engine import Engine
 from slotcast.partition import Partition
-from slotcast.snapshot import (
+from slotcast.snapshots.snapshot import (
     SnapshotDamaged,
     bring_marks_forward,
     decode_row,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from slotcast.files import ColumnMap, guess_columns
+from slotcast.feeds.files import ColumnMap, guess_columns
 from slotcast.formats.choice import format_of
 from slotcast.formats.port import Format
 from slotcast.settings import HttpSettings, Settings, WorkerSettings

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from slotcast.forecasts import ForecastRecord
 from slotcast.formats.port import REFUSED, Format
 from slotcast.log.history import History
 from slotcast.log.port import OffsetOutOfRange
-from slotcast.terminal import printable
+from slotcast.records.forecasts import ForecastRecord
+from slotcast.terminal.text import printable
 
 SHOWN_LEVEL = 0.9
 

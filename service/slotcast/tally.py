@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slotcast.board import QUANTILES
+from slotcast.board.board import QUANTILES
+from slotcast.board.sheet import Scores
+from slotcast.board.views import PartitionView
 from slotcast.damage import DECISIONS
 from slotcast.delivery import Cycle
 from slotcast.log.port import LogError
 from slotcast.metrics import CONTESTANTS
 from slotcast.partition import Partition, Phase
-from slotcast.sheet import Scores
-from slotcast.ticks import REASONS
-from slotcast.views import PartitionView
+from slotcast.records.ticks import REASONS
 
 if TYPE_CHECKING:
     from slotcast.worker import Parts

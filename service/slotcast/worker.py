@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from slotcast.board import Board
+from slotcast.board.board import Board
+from slotcast.board.views import PartitionView
 from slotcast.damage import StoppedByPolicy
 from slotcast.delivery import Cycle, Delivery
 from slotcast.engine import Engine
@@ -26,12 +27,11 @@ from slotcast.partition import Partition, Phase
 from slotcast.recovery import Recovery
 from slotcast.residence import Residence
 from slotcast.settings import WorkerSettings
-from slotcast.snapshot import SnapshotDamaged
-from slotcast.snapshots import Snapshots
+from slotcast.snapshots.rounds import Snapshots
+from slotcast.snapshots.snapshot import SnapshotDamaged
 from slotcast.store.port import StoreError, StoreFenced
 from slotcast.store.resting import StoreResting
 from slotcast.tally import Tally
-from slotcast.views import PartitionView
 
 log = logging.getLogger("slotcast.worker")
 

@@ -7,11 +7,11 @@ from typing import Any, Self
 from zlib import crc32
 
 from slotcast.bootstrap import Service, prepare
-from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.feeds.simulator import Market, encode
+from slotcast.log.memory.log import MemoryBroker, MemoryLog
 from slotcast.log.port import Poll
 from slotcast.run_settings import market_settings
 from slotcast.settings import HttpSettings
-from slotcast.simulator import Market, encode
 from slotcast.store.memory import MemoryStore
 from slotcast.workers.memory import MemoryRegistry
 

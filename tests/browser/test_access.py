@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from slotcast.views import PartitionView, Readiness
+from slotcast.board.views import PartitionView, Readiness
 from tests.browser.conftest import SCREENS, Open, faked
 from tests.browser.stage import Stage
 from tests.unit.fake_readings import FakeReadings

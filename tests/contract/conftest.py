@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.settings import KafkaSettings
 from tests.contract.kafka_logs import until_owned
 from tests.contract.kafka_topics import KafkaTopics

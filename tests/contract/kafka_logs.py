@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.servers import Broker

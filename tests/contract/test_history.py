@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from slotcast.log.history import History
-from slotcast.log.kafka_history import KafkaHistory
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.kafka.history import KafkaHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.log.port import Committed, DeadLetter, Log, LogError, OffsetOutOfRange, Outbox
-from slotcast.log.sqlite_history import SqliteHistory
+from slotcast.log.sqlite.history import SqliteHistory
 from slotcast.settings import KafkaSettings
 from tests.contract.test_log import (
     PATIENCE_S,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka.log import KafkaLog
 from tests.contract.kafka_logs import CLIENTS, fresh_settings, until_owned
 from tests.servers import Broker
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_client import InstanceFenced
+from slotcast.log.kafka.client import InstanceFenced
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import CommitFailed
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import CLIENTS, fresh_settings, until_owned

@@ -14,11 +14,11 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState
 
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_group import Membership
-from slotcast.log.kafka_producer import Appender, Publisher
-from slotcast.log.kafka_python import Listener, check_all
-from slotcast.log.kafka_topics import ensure_topics
+from slotcast.log.kafka.group import Membership
+from slotcast.log.kafka.kafka_python import Listener, check_all
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.producer import Appender, Publisher
+from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import AppendForbidden, CommitFailed, Committed
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed

@@ -17,7 +17,7 @@ from kafka.admin import (
 
 from slotcast.api import problems
 from slotcast.bootstrap import Service
-from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import AppendForbidden
 from slotcast.settings import HttpSettings, KafkaSettings, Settings
 from slotcast.store.memory import MemoryStore

@@ -18,12 +18,12 @@ from kafka.admin import (
     ResourceType,
 )
 
+from slotcast.feeds.produce import produce_market
 from slotcast.formats.choice import format_of
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_client import NotAllowed
-from slotcast.log.kafka_driver import driver_of
+from slotcast.log.kafka.client import NotAllowed
+from slotcast.log.kafka.driver import driver_of
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import LogError
-from slotcast.produce import produce_market
 from slotcast.settings import KafkaSettings
 from slotcast_models.schema import TickSchema
 from tests.certificates import Authority

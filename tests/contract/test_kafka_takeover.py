@@ -14,8 +14,8 @@ from kafka.structs import OffsetAndMetadata
 
 from slotcast.bootstrap import build_worker
 from slotcast.damage import StoppedByPolicy
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_takeover import owner_of, transactional_id
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.takeover import owner_of, transactional_id
 from slotcast.log.port import CommitFailed, Committed, Forecasts, NotYet, OffsetsLost, Outbox
 from slotcast.metrics import Metrics
 from slotcast.partition import CommitNote, Phase

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from slotcast.log.kafka import KafkaLog
+from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import CommitFailed, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed

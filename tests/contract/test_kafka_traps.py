@@ -16,10 +16,10 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_client import InstanceFenced
-from slotcast.log.kafka_group import Membership
-from slotcast.log.kafka_topics import ensure_topics
+from slotcast.log.kafka.client import InstanceFenced
+from slotcast.log.kafka.group import Membership
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import (
     CommitFailed,
     Committed,

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from slotcast.log import librdkafka
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_driver import driver_of
-from slotcast.log.kafka_topics import ensure_topics
-from slotcast.log.librdkafka import RdMember, generation
-from slotcast.log.librdkafka_client import told
-from slotcast.log.librdkafka_producer import RdProducer
+from slotcast.log.kafka import librdkafka
+from slotcast.log.kafka.driver import driver_of
+from slotcast.log.kafka.librdkafka import RdMember, generation
+from slotcast.log.kafka.librdkafka_client import told
+from slotcast.log.kafka.librdkafka_producer import RdProducer
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import (
     CommitFailed,
     Committed,
@@ -53,8 +53,8 @@ def settings(kafka: Broker) -> KafkaSettings:
 def test_a_client_that_is_not_installed_is_an_error_with_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr("slotcast.log.librdkafka")
-    for name in [name for name in sys.modules if name.startswith("slotcast.log.librdkafka")]:
+    monkeypatch.delattr("slotcast.log.kafka.librdkafka")
+    for name in [name for name in sys.modules if name.startswith("slotcast.log.kafka.librdkafka")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from slotcast.log.kafka import KafkaLog
-from slotcast.log.kafka_records import dead_letter_of
-from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.records import dead_letter_of
+from slotcast.log.memory.log import MemoryBroker, MemoryLog
 from slotcast.log.port import (
     Batch,
     CommitFailed,
@@ -28,7 +28,7 @@ from slotcast.log.port import (
     OffsetOutOfRange,
     Outbox,
 )
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_topics import KafkaTopics

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slotcast.log.port import CommitFailed, Committed, Forecasts, LogError, OffsetOutOfRange, Outbox
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
 from slotcast.store.port import StoredRow, StoreError
 from slotcast.store.sqlite import SqliteStore
 
@@ -44,7 +44,7 @@ def test_a_second_consumer_is_refused_with_the_way_out(log: SqliteLog) -> None:
 
 def test_a_second_consumer_may_start_when_the_first_was_killed(path: Path) -> None:
     program = (
-        "import os, sys, pathlib; from slotcast.log.sqlite import SqliteLog;"
+        "import os, sys, pathlib; from slotcast.log.sqlite.log import SqliteLog;"
         " SqliteLog(pathlib.Path(sys.argv[1]), 2).feed(0, [b'k'], [b'v'], [1]); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", program, path], check=False)

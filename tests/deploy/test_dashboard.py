@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.dashboards.__main__ import DASHBOARDS as MADE
 from scripts.dashboards.panels import text_of
+from slotcast.board.views import InstrumentView, TargetView
 from slotcast.metrics import Metrics
-from slotcast.views import InstrumentView, TargetView
 from tests.deploy.files import DEPLOY, accepted_by
 from tests.deploy.queries import (
     DASHBOARDS,

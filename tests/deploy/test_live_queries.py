@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from slotcast.bootstrap import prepare
-from slotcast.simulator import Market, encode
+from slotcast.feeds.simulator import Market, encode
 from tests.deploy.files import ROOT
 from tests.deploy.prometheus import CONFIG, PrometheusServer
 from tests.deploy.queries import (

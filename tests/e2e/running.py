@@ -19,10 +19,10 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from slotcast.bootstrap import build_worker
-from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.feeds.simulator import Market, encode
+from slotcast.log.memory.log import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
 from slotcast.settings import KafkaSettings, Settings, WorkerSettings
-from slotcast.simulator import Market, encode
 from slotcast.store.memory import MemoryStore
 from slotcast_models.schema import TickSchema
 from tests.contract.kafka_topics import KafkaTopics, Record

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
 from slotcast.run_settings import market_settings
 from slotcast.store.sqlite import SqliteStore
 from tests.contract.kafka_topics import Record

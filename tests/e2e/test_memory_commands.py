@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from slotcast.cli import app
-from slotcast.simulator import Market
+from slotcast.feeds.simulator import Market
 from tests.e2e.running import Serving
 from tests.e2e.test_verify import SCHEMA, faults, feed
 from tests.e2e.test_verify import command as process

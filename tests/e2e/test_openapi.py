@@ -16,10 +16,10 @@ from schemathesis.config import SchemathesisConfig
 
 from slotcast.api.app import create_app
 from slotcast.bootstrap import Service, embedded
+from slotcast.feeds.simulator import Market, encode
 from slotcast.metrics import Metrics
 from slotcast.run_settings import market_settings
 from slotcast.settings import HttpSettings
-from slotcast.simulator import Market, encode
 from tests.unit.fake_readings import FakeReadings, alone
 
 TOKEN = "open-sesame"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from slotcast.simulator import Market, encode
+from slotcast.feeds.simulator import Market, encode
 from tests.contract.kafka_topics import Record
 from tests.e2e.running import Serving
 from tests.servers import Broker

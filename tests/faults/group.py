@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from slotcast.log.memory import MemoryBroker
+from slotcast.log.memory.log import MemoryBroker
 from tests.e2e.running import Serving
 from tests.e2e.streaming import Feeder, Watcher
 from tests.faults.oracle import judge

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from slotcast.bootstrap import history, load_bundle
-from slotcast.log.kafka_records import dead_letter_of
-from slotcast.log.memory import MemoryBroker
+from slotcast.log.kafka.records import dead_letter_of
+from slotcast.log.memory.log import MemoryBroker
 from slotcast.proof.verify import Proof
 from slotcast_models.step import numerics
 from tests.e2e.running import Serving, run_through, schema_of

@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
-from slotcast.log.memory import MemoryBroker
+from slotcast.log.memory.log import MemoryBroker
 from tests.e2e.running import Serving, run_through, schema_of
 
 PATIENCE_S = 30.0

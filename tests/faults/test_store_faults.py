@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import redis
 
-from slotcast.snapshot import FORMAT, SnapshotDamaged, decode_header, encode_header
+from slotcast.snapshots.snapshot import FORMAT, SnapshotDamaged, decode_header, encode_header
 from tests.e2e.running import Serving
 from tests.faults.group import Group, recoveries
 from tests.faults.redis_proxy import RedisProxy

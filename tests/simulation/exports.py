@@ -7,8 +7,8 @@ import io
 from slotcast.bootstrap import load_bundle
 from slotcast.log.port import LogName
 from slotcast.settings import Settings
-from slotcast.snapshot_copy import SnapshotCopier
-from slotcast.snapshot_file import SnapshotFile, SnapshotWriter
+from slotcast.snapshots.copy import SnapshotCopier
+from slotcast.snapshots.file import SnapshotFile, SnapshotWriter
 from slotcast.store.port import Store
 from tests.simulation.world import SCHEMA
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from slotcast.damage import RecoveryImpossible
-from slotcast.log.memory import Forecast
+from slotcast.log.memory.log import Forecast
 from slotcast.log.port import Committed, OffsetsLost
 from slotcast.partition import Phase
-from slotcast.snapshot import FORMAT, decode_header, encode_header
+from slotcast.snapshots.snapshot import FORMAT, decode_header, encode_header
 from tests.simulation.world import World, drain, write_event
 
 

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from slotcast.board.readings import ServiceReadings
+from slotcast.board.views import Readiness
 from slotcast.homes import Homes
-from slotcast.log.memory import MemoryLog
+from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
-from slotcast.readings import ServiceReadings
 from slotcast.store.memory import MemoryStore
-from slotcast.views import Readiness
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 

@@ -12,21 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
 from slotcast.proof.derive import Deriver
 from slotcast.proof.grounds import Undecidable
 from slotcast.proof.verify import PartitionReport, Proof
-from slotcast.snapshot import (
+from slotcast.snapshots.copy import ATTEMPTS, SnapshotMissing, home_of
+from slotcast.snapshots.file import SnapshotFile, SnapshotForeign, SnapshotWriter
+from slotcast.snapshots.snapshot import (
     SnapshotDamaged,
     decode_header,
     decode_row,
     encode_header,
     encode_row,
 )
-from slotcast.snapshot_copy import ATTEMPTS, SnapshotMissing, home_of
-from slotcast.snapshot_file import SnapshotFile, SnapshotForeign, SnapshotWriter
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoredRow
 from slotcast_models.memory import APPLIED, view

@@ -10,7 +10,7 @@ import pytest
 
 from slotcast.bootstrap import load_bundle
 from slotcast.formats.choice import format_of
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.log.port import Committed
 from slotcast.offsets import restored
 from slotcast.partition import CommitNote

@@ -10,13 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast.controls import encode_control
-from slotcast.imports import LARGEST_BYTES, ImportReader, ImportRefused, import_value, one_row
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.board.views import FIRST
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.proof.derive import Deriver
 from slotcast.proof.verify import Proof
-from slotcast.snapshot import decode_row, encode_row
-from slotcast.views import FIRST
+from slotcast.records.controls import encode_control
+from slotcast.records.imports import (
+    LARGEST_BYTES,
+    ImportReader,
+    ImportRefused,
+    import_value,
+    one_row,
+)
+from slotcast.snapshots.snapshot import decode_row, encode_row
 from slotcast_models.columns import APPLIED_BEFORE, VALID
 from slotcast_models.imports import import_row
 from slotcast_models.memory import APPLIED, MARK_A, MARK_B, ORIGIN, SHARE, SHARE_A, SHARE_B
@@ -347,7 +353,7 @@ def test_what_cannot_be_imported_is_refused_before_it_is_written() -> None:
 
 
 def test_a_row_larger_than_a_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slotcast.imports.LARGEST_BYTES", 500)
+    monkeypatch.setattr("slotcast.records.imports.LARGEST_BYTES", 500)
     file = exported(stopped(ticks("X", 0, 60)).store)
 
     with pytest.raises(ImportRefused, match="bytes, one record takes 500"):

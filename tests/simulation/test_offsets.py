@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.offsets import Unrestorable, begun, restored
 from slotcast.worker import Worker
 from tests.simulation.test_invariance import reference

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from slotcast import residence, snapshots
-from slotcast.log.memory import MemoryLog
+from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import Batch
 from slotcast.residence import Residence
-from slotcast.snapshot import Header, encode_header
+from slotcast.snapshots.snapshot import Header, encode_header
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
 from tests.simulation.schedule import SCRIPTS, ScheduleFailed, run_schedule, script

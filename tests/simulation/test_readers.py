@@ -11,12 +11,12 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from slotcast.board.readings import ServiceReadings
+from slotcast.board.views import FIRST, MemoryUnavailable, Sort, Window
 from slotcast.homes import Homes
 from slotcast.partition import Phase
-from slotcast.readings import ServiceReadings
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreUnavailable
-from slotcast.views import FIRST, MemoryUnavailable, Sort, Window
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from slotcast.board.views import LogUnavailable, ResetForbidden, UnknownPartition
 from slotcast.homes import Homes
-from slotcast.log.memory import MemoryLog
+from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import AppendForbidden, LogError
 from slotcast.resets import Resets
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreUnavailable
-from slotcast.views import LogUnavailable, ResetForbidden, UnknownPartition
 from slotcast.worker import Worker
 from tests.simulation.world import World, drain, write_event
 

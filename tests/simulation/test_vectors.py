@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.proof.verify import Proof
 from slotcast_models.bundle import Bundle
 from slotcast_models.step import numerics

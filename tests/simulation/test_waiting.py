@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slotcast.bootstrap import build_worker
-from slotcast.log.memory import MemoryLog
+from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import CommitFailed, Committed, LogUnavailable, NotYet, Outbox
 from slotcast.metrics import Metrics
 from slotcast.settings import Settings, StoreSettings, WorkerSettings

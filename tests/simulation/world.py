@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from slotcast.bootstrap import build_worker
-from slotcast.controls import encode_control
 from slotcast.damage import StoppedByPolicy
-from slotcast.log.memory import MemoryBroker, MemoryLog
+from slotcast.log.memory.log import MemoryBroker, MemoryLog
 from slotcast.metrics import Metrics
 from slotcast.partition import Phase
 from slotcast.ready_bundle import ReadyBundle
+from slotcast.records.controls import encode_control
 from slotcast.settings import BundleSettings, Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker

@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from slotcast.cli import app
 from slotcast.metrics import Metrics
+from slotcast.records.ticks import REASONS
 from slotcast.settings import Settings
-from slotcast.ticks import REASONS
 from slotcast_models.rules import FoldRules
 from slotcast_models.schema import Quantity, TickSchema
 

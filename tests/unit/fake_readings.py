@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from slotcast.views import (
+from slotcast.board.views import (
     FIRST,
     FreeRun,
     InstrumentView,

@@ -24,9 +24,9 @@ from slotcast.api.doorway import MAX_BODY_BYTES
 from slotcast.api.events import Feed
 from slotcast.api.records import Watch
 from slotcast.api.server import ApiServer
+from slotcast.board.views import LogUnavailable, MemoryUnavailable, Readiness, ResetForbidden
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
-from slotcast.views import LogUnavailable, MemoryUnavailable, Readiness, ResetForbidden
 from tests.unit.fake_readings import FakeReadings, alone
 
 TOKEN = "open sesame ü"

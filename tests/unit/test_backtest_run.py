@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import forecast_online, forecast_streams
 from benchmarks.forecast_sets import HOUR_MS, Ticks
-from slotcast.backtest_ahead import free_runs, horizon_facts
-from slotcast.backtest_run import OWN, Backtest, backtest, skipped
-from slotcast.backtest_scores import by_series, facts, finite, pooled
-from slotcast.tick_columns import Recorded
+from slotcast.backtest.ahead import free_runs, horizon_facts
+from slotcast.backtest.run import OWN, Backtest, backtest, skipped
+from slotcast.backtest.scores import by_series, facts, finite, pooled
+from slotcast.feeds.columns import Recorded
 from slotcast_models.backtest import columns_of, prequential
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import RESET, Columns

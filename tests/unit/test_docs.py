@@ -22,12 +22,12 @@ from prometheus_client import CollectorRegistry
 from slotcast.api import problems
 from slotcast.api.app import create_app
 from slotcast.cli import app
-from slotcast.controls import decode_control
-from slotcast.forecasts import ForecastRecord
 from slotcast.log.port import Batch
 from slotcast.metrics import Metrics
+from slotcast.records.controls import decode_control
+from slotcast.records.forecasts import ForecastRecord
+from slotcast.records.ticks import TickParser
 from slotcast.settings import HttpSettings, Settings
-from slotcast.ticks import TickParser
 from tests.servers import ROOT
 from tests.tree import files
 from tests.unit.doc_rows import REFERENCE, commands

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast import file_rows, files
-from slotcast.files import ColumnMap, FileError, Pace, count_rows, guess_columns, read_ticks
+from slotcast.feeds import files
+from slotcast.feeds import rows as file_rows
+from slotcast.feeds.files import ColumnMap, FileError, Pace, count_rows, guess_columns, read_ticks
 
 PRICE = ColumnMap({"price": "close"}, instrument="symbol", time="ts")
 HOUR_MS = 3_600_000

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from slotcast import bundle_facts
-from slotcast.backtest_report import parts
-from slotcast.forecast_table import Column, ForecastTable, number, share, span
-from slotcast.live_table import COLUMNS as OF_A_RUN
-from slotcast.live_table import MEANING
-from slotcast.snapshot_facts import COLUMNS as OF_A_SNAPSHOT
-from slotcast.tail_table import COLUMNS as OF_TAIL
+from slotcast.backtest.report import parts
+from slotcast.snapshots.facts import COLUMNS as OF_A_SNAPSHOT
+from slotcast.terminal.forecast_table import Column, ForecastTable, number, share, span
+from slotcast.terminal.live_table import COLUMNS as OF_A_RUN
+from slotcast.terminal.live_table import MEANING
+from slotcast.terminal.tail_table import COLUMNS as OF_TAIL
 
 LINE = (
     *("NZDUSD.OANDA bid", "14,398", "0.866267", "0.866271"),

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from slotcast.forecasts import BLOCK_TICKS, ForecastEncoder, ForecastRecord
 from slotcast.formats.choice import format_of
 from slotcast.formats.documents import shipped
+from slotcast.records.forecasts import BLOCK_TICKS, ForecastEncoder, ForecastRecord
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import Published, allocate_published
 from slotcast_models.schema import RecordFormat, TickSchema

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from slotcast.board.views import InstrumentView, TargetView
 from slotcast.instrument_series import TARGET_SERIES, InstrumentSeries
-from slotcast.views import InstrumentView, TargetView
 
 
 def view(name: str, skill: float | None = 0.25) -> InstrumentView:

@@ -13,10 +13,10 @@ import pytest
 from slotcast.api import problems
 from slotcast.api.app import create_app
 from slotcast.api.server import ApiServer
+from slotcast.board.views import MemoryUnavailable
 from slotcast.log.port import LogError
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
-from slotcast.views import MemoryUnavailable
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import ASKED_HEADER, Answer, Peers, fetch
 from slotcast.workers.port import Entry, RegistryUnavailable

@@ -18,15 +18,15 @@ from typer.testing import CliRunner
 
 from slotcast.bootstrap import load_bundle
 from slotcast.cli import app
-from slotcast.controls import IMPORT, RESET_ALL, encode_control
-from slotcast.forecasts import ForecastRecord
+from slotcast.feeds.sources import read_recorded
 from slotcast.formats import avro
 from slotcast.formats.avro_reader import NotAvro, reader
 from slotcast.formats.avro_writer import long
 from slotcast.formats.documents import avro_tick, document_of, json_tick, shipped
 from slotcast.formats.port import FormatError
+from slotcast.records.controls import IMPORT, RESET_ALL, encode_control
+from slotcast.records.forecasts import ForecastRecord
 from slotcast.settings import Settings
-from slotcast.tick_sources import read_recorded
 from slotcast_models.bundle import BundleError
 from slotcast_models.schema import Quantity, RecordFormat, TickSchema
 from tests.formats import every_format, in_format

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from slotcast import simulator
-from slotcast.simulator import CaptureError, Market, MarketTicks, encode
+from slotcast.feeds import simulator
+from slotcast.feeds.simulator import CaptureError, Market, MarketTicks, encode
 
 Floats = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from slotcast.slot_map import slot_map
-from slotcast.views import Measure, SlotMap
+from slotcast.board.slot_map import slot_map
+from slotcast.board.views import Measure, SlotMap
 
 
 def drawn(worth: dict[int, float], slots: int, measure: Measure = "skill") -> SlotMap:

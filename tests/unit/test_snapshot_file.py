@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotcast.snapshot import Header, SnapshotDamaged, decode_row, encode_row, layout_of
-from slotcast.snapshot_file import Section, SnapshotFile, SnapshotWriter, lone_row
+from slotcast.snapshots.file import Section, SnapshotFile, SnapshotWriter, lone_row
+from slotcast.snapshots.snapshot import Header, SnapshotDamaged, decode_row, encode_row, layout_of
 from slotcast_models.memory import Layout
 
 DTYPE = np.dtype([("a", "<f8", (3,)), ("b", "<i8")])

@@ -18,7 +18,7 @@ from slotcast.bootstrap import embedded
 from slotcast.cli import app
 from slotcast.config_faults import ConfigError
 from slotcast.log.port import LogError
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
 from slotcast.run_settings import market_settings
 from slotcast.settings import Settings
 

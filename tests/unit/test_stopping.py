@@ -13,11 +13,11 @@ from slotcast.api import server
 from slotcast.api.app import create_app
 from slotcast.api.problems import STOPPING
 from slotcast.api.server import ApiServer
+from slotcast.board.views import InstrumentView
 from slotcast.bootstrap import Service, embedded
 from slotcast.metrics import Metrics
 from slotcast.run_settings import market_settings
 from slotcast.settings import HttpSettings
-from slotcast.views import InstrumentView
 from slotcast.worker import WorkerEnded
 from tests.unit.fake_readings import FakeReadings, alone
 

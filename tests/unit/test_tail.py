@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from slotcast.formats.choice import format_of
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
 from slotcast.tail import Tail, interval, line
-from slotcast.tail_table import ROWS, TailTable
+from slotcast.terminal.tail_table import ROWS, TailTable
 from slotcast_models.schema import RecordFormat
 from tests.formats import every_format, in_format
 from tests.simulation.world import SCHEMA, World, write_event

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from slotcast import demo
-from slotcast.feed import FeedLog
-from slotcast.live_table import live_table
+from slotcast.feeds.feed import FeedLog
 from slotcast.settings import Settings
-from slotcast.terminal import open_console, printable
+from slotcast.terminal.live_table import live_table
+from slotcast.terminal.text import open_console, printable
 from tests.unit.fake_readings import FakeReadings
 
 

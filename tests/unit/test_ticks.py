@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from slotcast.formats import nesting
 from slotcast.formats.nesting import MOST_LEVELS
 from slotcast.log.port import Batch
-from slotcast.ticks import REASONS, Parsed, TickParser
+from slotcast.records.ticks import REASONS, Parsed, TickParser
 from slotcast_models.schema import Quantity, RecordFormat, TickSchema
 from tests.formats import FORMATS, every_format, in_format, written
 

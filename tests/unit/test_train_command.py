@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from slotcast.cli import app
-from slotcast.forecasts import ForecastEncoder
-from slotcast.log.sqlite import SqliteLog
+from slotcast.log.sqlite.log import SqliteLog
+from slotcast.records.forecasts import ForecastEncoder
 from slotcast.run_settings import keep_schema
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import RESET
@@ -249,8 +249,8 @@ def test_a_range_of_offsets_is_trained_from(tmp_path: Path) -> None:
 
 def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> None:
     from slotcast.bootstrap import history
+    from slotcast.feeds.columns import gather, topic_batches
     from slotcast.settings import Settings
-    from slotcast.tick_columns import gather, topic_batches
 
     embedded_log(tmp_path / "log", rows=50)
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from slotcast.bootstrap import load_bundle
 from slotcast.formats.named import JSON
-from slotcast.log.memory import Forecast
-from slotcast.log.memory_history import MemoryHistory
+from slotcast.log.memory.history import MemoryHistory
+from slotcast.log.memory.log import Forecast
 from slotcast.log.port import Committed
 from slotcast.partition import CommitNote
 from slotcast.proof import matching, recompute

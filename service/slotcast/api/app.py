@@ -15,9 +15,9 @@ from slotcast.api import pages, problems, reads, relay, writes
 from slotcast.api.documents import describe
 from slotcast.api.doorway import Doorway
 from slotcast.api.events import Events
+from slotcast.board.views import Readings
 from slotcast.metrics import Metrics
 from slotcast.settings import HttpSettings
-from slotcast.views import Readings
 from slotcast.workers.peers import Peers
 
 DESCRIPTION = (

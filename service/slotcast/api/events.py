@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from slotcast.api import problems, records
-from slotcast.views import InstrumentView, MemoryUnavailable, Readings
+from slotcast.board.views import InstrumentView, MemoryUnavailable, Readings
 
 IDLE = b": idle\n\n"
 RECONNECT = b"retry: 1000\n\n"

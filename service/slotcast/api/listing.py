@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from slotcast.api.problems import INVALID, Refused
 from slotcast.api.records import MAX_PAGE, Instrument, InstrumentPage, Window
-from slotcast.views import MemoryUnavailable, Readings
+from slotcast.board.views import MemoryUnavailable, Readings
 from slotcast.workers.peers import NoAnswer, Peers
 from slotcast.workers.port import Entry, RegistryUnavailable
 

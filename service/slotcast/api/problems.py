@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from slotcast.views import LogUnavailable, MemoryUnavailable, ResetForbidden, UnknownPartition
+from slotcast.board.views import LogUnavailable, MemoryUnavailable, ResetForbidden, UnknownPartition
 from slotcast.workers.port import RegistryUnavailable
 
 SAFE_HEADERS = {

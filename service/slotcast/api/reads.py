@@ -21,7 +21,7 @@ from slotcast.api.events import EventStream
 from slotcast.api.listing import own_page, page_of_all
 from slotcast.api.problems import Refused
 from slotcast.api.relay import is_from_worker, read_anywhere
-from slotcast.views import Readings
+from slotcast.board.views import Readings
 from slotcast.workers.peers import Peers
 
 MAX_STEPS = 10_000

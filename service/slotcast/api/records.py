@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from slotcast import views
-from slotcast.views import Measure, Sort
+from slotcast.board import views
+from slotcast.board.views import Measure, Sort
 
 MAX_PAGE = 1_000
 MAX_RESETS = 10_000

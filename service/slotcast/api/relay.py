@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from slotcast.api import problems, records
 from slotcast.api.problems import Refused
-from slotcast.views import Readings
+from slotcast.board.views import Readings
 from slotcast.workers.peers import ASKED_HEADER, Peers
 
 RELAYS = 8  # at a time: each holds a thread while another worker answers

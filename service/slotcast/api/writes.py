@@ -24,8 +24,8 @@ from slotcast.api.documents import fails
 from slotcast.api.doorway import Name
 from slotcast.api.problems import Refused
 from slotcast.api.reads import Source
+from slotcast.board.views import ResetReceipt
 from slotcast.settings import HttpSettings
-from slotcast.views import ResetReceipt
 
 RESETS = 8  # at a time: each holds a thread while it waits for its commit
 Credentials = Annotated[

@@ -10,8 +10,8 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import AuthorizationError, KafkaError
 
 from slotcast.checks.finding import Finding, fail, ok, skew, warn
-from slotcast.log.kafka_client import connection, kafka_errors
-from slotcast.log.kafka_setup import POLICY, configured, described, roles_of
+from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.setup import POLICY, configured, described, roles_of
 from slotcast.settings import KafkaSettings
 
 OLDEST = (2, 5)

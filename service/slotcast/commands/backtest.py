@@ -13,9 +13,9 @@ from slotcast.commands.options import fail, failing
 from slotcast.commands.train import need_tensorflow
 
 if TYPE_CHECKING:
-    from slotcast.backtest_run import Backtest, Mode
+    from slotcast.backtest.run import Backtest, Mode
+    from slotcast.feeds.columns import Recorded
     from slotcast.settings import Settings
-    from slotcast.tick_columns import Recorded
     from slotcast_models.bundle import Bundle
 
 MODES = ("frozen", "inline", "delayed")
@@ -59,7 +59,7 @@ def backtest(
         _need_matplotlib()
     file_options = (instrument, name, time, time_unit, value, sequence)
     with failing():
-        from slotcast.tick_sources import read_recorded
+        from slotcast.feeds.sources import read_recorded
 
         settings, chosen = _chosen(config, bundle, source)
         schema, recorded = read_recorded(source, settings, offsets, file_options, positive)
@@ -72,7 +72,7 @@ def backtest(
 def _need_matplotlib() -> None:
     import importlib.util
 
-    from slotcast.plots import NEEDS
+    from slotcast.backtest.plots import NEEDS
 
     if importlib.util.find_spec("matplotlib") is None:
         fail(f"slotcast backtest --out {NEEDS}")
@@ -101,11 +101,11 @@ def _measured(
     learn: Mode | None,
     free_run: int | None,
 ) -> tuple[Backtest, dict[str, Any]]:
-    from slotcast.backtest_ahead import free_runs, horizon_facts
-    from slotcast.backtest_run import backtest as run
-    from slotcast.backtest_run import skipped
-    from slotcast.backtest_scores import facts
-    from slotcast.progress import bars
+    from slotcast.backtest.ahead import free_runs, horizon_facts
+    from slotcast.backtest.run import backtest as run
+    from slotcast.backtest.run import skipped
+    from slotcast.backtest.scores import facts
+    from slotcast.terminal.progress import bars
 
     with bars() as advanced:
         found = run(bundle, recorded, skipped(recorded, skip), learn, advanced)
@@ -117,8 +117,8 @@ def _measured(
 
 
 def _tell(found: Backtest, told: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    from slotcast.backtest_report import show, write
-    from slotcast.backtest_scores import finite
+    from slotcast.backtest.report import show, write
+    from slotcast.backtest.scores import finite
 
     written = [] if out is None else write(out, found, told)
     if as_json:

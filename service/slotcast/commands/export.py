@@ -14,8 +14,8 @@ import typer
 from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
 
 if TYPE_CHECKING:
-    from slotcast.snapshot_copy import SnapshotCopier
-    from slotcast.snapshot_file import Section, SnapshotWriter
+    from slotcast.snapshots.copy import SnapshotCopier
+    from slotcast.snapshots.file import Section, SnapshotWriter
     from slotcast.store.port import Store
 
 
@@ -39,8 +39,8 @@ def export(
     import msgspec
 
     from slotcast.bootstrap import open_store
-    from slotcast.progress import bars
-    from slotcast.snapshot_copy import SnapshotCopier
+    from slotcast.snapshots.copy import SnapshotCopier
+    from slotcast.terminal.progress import bars
 
     if file.exists() and not overwrite:
         fail(f"{file} is there already: give another name, or --overwrite")
@@ -70,7 +70,7 @@ def copy(
     writer: SnapshotWriter,
 ) -> list[Section]:
     """Copy the partitions that have a snapshot, at least one, or the instrument's row."""
-    from slotcast.snapshot_copy import SnapshotMissing, home_of
+    from slotcast.snapshots.copy import SnapshotMissing, home_of
 
     if instrument is not None:
         return [copier.copy(home_of(store, numbers, instrument), instrument, writer)]
@@ -91,7 +91,7 @@ def copy(
 @contextmanager
 def _replaced(file: Path) -> Iterator[SnapshotWriter]:
     """A writer of a file that takes its place once it is whole and on disk."""
-    from slotcast.snapshot_file import SnapshotWriter
+    from slotcast.snapshots.file import SnapshotWriter
 
     draft = file.with_name(f"{file.name}.part")
     try:

@@ -24,7 +24,7 @@ from slotcast.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from slotcast.snapshot_file import SnapshotFile
+    from slotcast.snapshots.file import SnapshotFile
     from slotcast_models.bundle import Bundle
 
 
@@ -43,9 +43,9 @@ def inspect(
 
     Example: slotcast inspect --config slotcast.toml
     """
-    from slotcast.progress import bars
-    from slotcast.snapshot_facts import SnapshotFacts
-    from slotcast.snapshot_file import SnapshotForeign
+    from slotcast.snapshots.facts import SnapshotFacts
+    from slotcast.snapshots.file import SnapshotForeign
+    from slotcast.terminal.progress import bars
 
     what = _snapshot(file, config, data, partition, instrument)
     with what as (snapshot, bundle, committed), bars() as advanced:
@@ -66,7 +66,7 @@ def inspect(
 
 
 def _print(found: dict[str, Any], instrument: str | None) -> None:
-    from slotcast.snapshot_facts import print_instruments, print_partition
+    from slotcast.snapshots.facts import print_instruments, print_partition
 
     print_partition(found)
     if "unreadable" in found:
@@ -86,8 +86,8 @@ def _snapshot(
 ) -> Iterator[tuple[SnapshotFile, Bundle, dict[int, int]]]:
     """The snapshot, its bundle, and committed offsets where there is a log to ask."""
     from slotcast.bootstrap import open_store
-    from slotcast.snapshot_copy import SnapshotCopier
-    from slotcast.snapshot_file import SnapshotFile, SnapshotWriter
+    from slotcast.snapshots.copy import SnapshotCopier
+    from slotcast.snapshots.file import SnapshotFile, SnapshotWriter
 
     if file is not None:
         with failing(), file.open("rb") as source:

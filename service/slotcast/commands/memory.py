@@ -46,10 +46,10 @@ def import_memory(
 
     Example: slotcast import ticks.snapshot --instrument pump-7 --as pump-8 --data data/replay-new
     """
-    from slotcast.controls import IMPORT, encode_control
-    from slotcast.imports import import_value
-    from slotcast.snapshot_file import SnapshotFile
-    from slotcast.ticks import MAX_NAME_BYTES
+    from slotcast.records.controls import IMPORT, encode_control
+    from slotcast.records.imports import import_value
+    from slotcast.records.ticks import MAX_NAME_BYTES
+    from slotcast.snapshots.file import SnapshotFile
 
     target = as_ or instrument
     if len(target.encode()) > MAX_NAME_BYTES:
@@ -80,8 +80,8 @@ def reset(
 
     Example: slotcast reset pump-7 --config slotcast.toml
     """
-    from slotcast.controls import RESET_ALL, encode_control
-    from slotcast.ticks import MAX_NAME_BYTES, is_name
+    from slotcast.records.controls import RESET_ALL, encode_control
+    from slotcast.records.ticks import MAX_NAME_BYTES, is_name
 
     if bool(instrument) == everything:
         fail("name instruments, or give --all", 2)
@@ -107,7 +107,7 @@ def _known(
 ) -> list[int]:
     """The partitions in whose snapshot the instrument is."""
     from slotcast.bootstrap import open_store
-    from slotcast.snapshot_copy import homes
+    from slotcast.snapshots.copy import homes
 
     with closing(open_store(settings, data)) as store:
         return homes(store, partitions, name)

@@ -15,7 +15,7 @@ from slotcast.commands.options import AsJson, Config, fail
 if TYPE_CHECKING:
     from slotcast.formats.port import Format
     from slotcast.log.history import History
-    from slotcast.log.kafka_commit import OutsideCommitter
+    from slotcast.log.kafka.commit import OutsideCommitter
     from slotcast.log.port import Committed
 
 offsets_app = typer.Typer(help="Restore or set committed offsets while no worker runs.")

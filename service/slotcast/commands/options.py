@@ -72,12 +72,12 @@ def load(config: Path | None, data: Path | None) -> tuple[Settings, Bundle]:
 @contextmanager
 def failing(code: int = 1) -> Iterator[None]:
     """End with exit code `code` where what can be expected to fail does."""
-    from slotcast.controls import UnknownControl
-    from slotcast.imports import ImportRefused
     from slotcast.log.port import LogError
-    from slotcast.snapshot import SnapshotDamaged
-    from slotcast.snapshot_copy import SnapshotMissing
-    from slotcast.snapshot_file import SnapshotForeign
+    from slotcast.records.controls import UnknownControl
+    from slotcast.records.imports import ImportRefused
+    from slotcast.snapshots.copy import SnapshotMissing
+    from slotcast.snapshots.file import SnapshotForeign
+    from slotcast.snapshots.snapshot import SnapshotDamaged
     from slotcast.store.port import StoreError
     from slotcast_models.bundle import BundleError
 

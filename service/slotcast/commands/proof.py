@@ -17,7 +17,7 @@ from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen
 if TYPE_CHECKING:
     from slotcast.proof.derive import Derivation
     from slotcast.proof.verify import PartitionReport
-    from slotcast.snapshot_file import SnapshotFile
+    from slotcast.snapshots.file import SnapshotFile
 
 FromSnapshot = Annotated[
     Path | None, typer.Option(help="Begin with the rows of an exported file, not at the origin.")
@@ -46,8 +46,8 @@ def verify(
     """
     import msgspec
 
-    from slotcast.progress import bars
     from slotcast.proof.verify import Proof
+    from slotcast.terminal.progress import bars
     from slotcast_models.step import numerics
 
     with opened(config, data, UNDECIDED) as (settings, history, bundle):
@@ -84,9 +84,9 @@ def derive(
     """
     import msgspec
 
-    from slotcast.progress import bars
     from slotcast.proof.derive import Deriver
     from slotcast.proof.grounds import Undecidable
+    from slotcast.terminal.progress import bars
     from slotcast_models.step import numerics
 
     with opened(config, data, UNDECIDED) as (_, history, bundle):
@@ -115,7 +115,7 @@ def derive(
 @contextmanager
 def _snapshot(path: Path | None) -> Iterator[SnapshotFile | None]:
     """The checked file, open; None for none. Raises OSError, SnapshotDamaged."""
-    from slotcast.snapshot_file import SnapshotFile
+    from slotcast.snapshots.file import SnapshotFile
 
     if path is None:
         yield None

@@ -92,8 +92,8 @@ def _print(records: Iterator[Any], as_json: bool) -> None:
 def _show(records: Iterator[Any]) -> None:
     from rich.live import Live
 
-    from slotcast.tail_table import TailTable
-    from slotcast.terminal import open_console
+    from slotcast.terminal.tail_table import TailTable
+    from slotcast.terminal.text import open_console
 
     table, console = TailTable(), open_console()
     with Live(table.render(), console=console, get_renderable=table.render, refresh_per_second=4):

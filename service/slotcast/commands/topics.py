@@ -9,7 +9,7 @@ import typer
 from slotcast.commands.options import AsJson, Config, failing
 
 if TYPE_CHECKING:
-    from slotcast.log.kafka_setup import TopicReport
+    from slotcast.log.kafka.setup import TopicReport
 
 HOUR_MS = 3_600_000
 topics_app = typer.Typer(
@@ -47,7 +47,7 @@ def create(
 
     import msgspec
 
-    from slotcast.log.kafka_setup import create_topics
+    from slotcast.log.kafka.setup import create_topics
     from slotcast.settings import Settings
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

@@ -13,7 +13,7 @@ from slotcast.commands import options
 from slotcast.commands.options import fail, failing
 
 if TYPE_CHECKING:
-    from slotcast.tick_columns import Recorded
+    from slotcast.feeds.columns import Recorded
     from slotcast_models.bundle import Bundle
     from slotcast_models.heads import Head
     from slotcast_models.recording import Sequence
@@ -106,8 +106,8 @@ def train(
     need_tensorflow("slotcast train")
     import logging
 
+    from slotcast.feeds.sources import read_recorded
     from slotcast.settings import Settings
-    from slotcast.tick_sources import read_recorded
     from slotcast_models.bundle import MANIFEST, Bundle
     from slotcast_models.learner import LearningRule
     from slotcast_models.training import Recipe

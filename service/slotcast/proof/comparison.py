@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from slotcast.forecasts import ForecastRecord, Model, TargetForecast
 from slotcast.formats.port import REFUSED, Format
 from slotcast.log.port import DeadLetter
+from slotcast.records.forecasts import ForecastRecord, Model, TargetForecast
 
 TOLERANCE = 1e-5
 """Relative to the number, or to the width of its target's widest interval."""

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from slotcast.delivery import dead_letters_of, forecasts_of
-from slotcast.forecasts import ForecastEncoder
 from slotcast.formats.choice import format_of
-from slotcast.imports import ImportReader
 from slotcast.log.history import History
 from slotcast.log.port import Batch
 from slotcast.partition import CommitNote
-from slotcast.progress import Advanced, silently
 from slotcast.proof.comparison import ForecastJudge, ForecastReader, Told
 from slotcast.proof.grounds import Undecidable, check_reach, read_note
 from slotcast.proof.recompute import Recomputation
 from slotcast.proof.start import Start, Starts
-from slotcast.snapshot_file import SnapshotFile
-from slotcast.ticks import TickParser
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.records.imports import ImportReader
+from slotcast.records.ticks import TickParser
+from slotcast.snapshots.file import SnapshotFile
+from slotcast.terminal.progress import Advanced, silently
 from slotcast_models.bundle import Bundle
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast.engine import Engine, Stepped
-from slotcast.imports import ImportReader
 from slotcast.log.port import Batch
+from slotcast.records.imports import ImportReader
+from slotcast.records.ticks import TickParser
 from slotcast.residence import void_row
-from slotcast.ticks import TickParser
 from slotcast_models.bundle import Bundle
 from slotcast_models.memory import APPLIED, SHARE, view
 from slotcast_models.predictor import Predictor

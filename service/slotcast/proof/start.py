@@ -14,8 +14,8 @@ from slotcast.log.port import LogName
 from slotcast.partition import CommitNote
 from slotcast.proof.grounds import Undecidable
 from slotcast.proof.recompute import Recomputation
-from slotcast.snapshot import SnapshotDamaged
-from slotcast.snapshot_file import Section, SnapshotFile, SnapshotForeign, decoded
+from slotcast.snapshots.file import Section, SnapshotFile, SnapshotForeign, decoded
+from slotcast.snapshots.snapshot import SnapshotDamaged
 from slotcast_models.bundle import Bundle
 
 

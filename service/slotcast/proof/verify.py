@@ -17,20 +17,20 @@ from collections.abc import Iterator
 
 import msgspec
 
-from slotcast.controls import UnknownControl
 from slotcast.delivery import dead_letters_of, forecasts_of
-from slotcast.forecasts import ForecastEncoder
 from slotcast.formats.choice import format_of
 from slotcast.log.history import History
 from slotcast.log.port import DeadLetter, OffsetOutOfRange
 from slotcast.partition import CommitNote
-from slotcast.progress import Advanced, silently
 from slotcast.proof.comparison import ForecastJudge, ForecastReader, Told, judge_letter
 from slotcast.proof.grounds import Promise, Undecidable, check_reach, read_note
 from slotcast.proof.matching import Answer, Matcher, Tallies, Tally
 from slotcast.proof.recompute import Recomputation
 from slotcast.proof.start import Start, Starts
-from slotcast.snapshot_file import SnapshotFile
+from slotcast.records.controls import UnknownControl
+from slotcast.records.forecasts import ForecastEncoder
+from slotcast.snapshots.file import SnapshotFile
+from slotcast.terminal.progress import Advanced, silently
 from slotcast_models.bundle import Bundle
 
 FAULTS = {

@@ -18,8 +18,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 
+from slotcast.board.views import MemoryUnavailable
 from slotcast.log.port import LogError
-from slotcast.views import MemoryUnavailable
 from slotcast.workers.port import Entry, Registry, RegistryUnavailable
 
 ASKED_HEADER = "Slotcast-Asked"

@@ -1,0 +1,1 @@
+"""What readers may know of every instrument, as of the last commit."""

@@ -1,0 +1,309 @@
+"""The log on Apache Kafka: who may deliver, publish and commit what, and when.
+
+Exactly once (`kafka.delivery`, the default): a publish is one transaction of forecasts, dead
+letters and offsets. At least once: it sends everything, waits for every acknowledgement and then
+commits the offsets; if it fails half way, forecasts may be in the topic that will be published
+again, byte for byte.
+
+The client library is a driver (`kafka_driver`); everything that holds with each is here.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from slotcast.log.kafka.client import InstanceFenced, connection, kafka_errors
+from slotcast.log.kafka.driver import Standing, driver_of
+from slotcast.log.kafka.leaving import leave
+from slotcast.log.kafka.offsets import OffsetAdmin, Offsets, Positions
+from slotcast.log.kafka.producer import Appender, Publisher
+from slotcast.log.kafka.takeover import Takeover, owner_of, transactional_id
+from slotcast.log.kafka.topics import ensure_topics
+from slotcast.log.kafka.transactions import TransactionalPublisher
+from slotcast.log.port import (
+    Batch,
+    CommitFailed,
+    Committed,
+    LogError,
+    LogUnavailable,
+    NotYet,
+    Outbox,
+    Poll,
+    Receipt,
+)
+from slotcast.settings import KafkaSettings
+
+STALL_S = 6.0
+"""Silence with records waiting after which the consumer is replaced."""
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaLog:
+    """A member of the consumer group `settings.group`. Creates and checks the topics first."""
+
+    def __init__(self, settings: KafkaSettings, stall_s: float = STALL_S) -> None:
+        self._settings, self._driver = settings, driver_of(settings)
+        self._stall_s = stall_s
+        self._live: set[int] = set()
+        self._heard = time.monotonic()
+        self._replaced = False
+        self._unknown: set[str] = set()
+        """The member's id, if the group did not know it when we last looked."""
+        self._fenced: LogError | None = None
+        self._closed = False
+        self.name = ensure_topics(settings)
+        self._worker = settings.instance_id or secrets.token_hex(6)
+        self._reader = self._driver.open_reader(settings)
+        self._publisher = _publisher(settings, self._worker)
+        self._standing: Standing | None = None
+        self._appender = Appender(settings)
+        with kafka_errors(f"ask about group {settings.group}", settings):
+            self._admin = OffsetAdmin(**connection(settings))
+        self._offsets = Offsets(settings, self._admin)
+        self._positions = Positions(settings)
+        self._takeover = Takeover(settings, self._worker, self._admin)
+        self._member = self._driver.join(settings, self._worker)
+
+    @property
+    def owner(self) -> str:
+        """Our transactional id; empty without transactions."""
+        publisher = self._publisher
+        return publisher.transactional_id if isinstance(publisher, TransactionalPublisher) else ""
+
+    def partitions(self) -> Sequence[int]:
+        """All partitions of the tick topic, as of the last metadata."""
+        with self._while_open():
+            return self._member.partitions()
+
+    def poll(self, timeout_ms: int, max_ticks: int) -> Poll:
+        """Records of live partitions, and what the group gave and took."""
+        if self._fenced:
+            raise self._fenced
+        found = self._records(timeout_ms, max_ticks)
+        # Taken now: it belongs to these records. Later it may be that of another generation.
+        self._standing = self._member.standing()
+        gained, lost = self._member.membership.take(self._standing.member_id)
+        self._live -= lost
+        self._settle_lost(lost)
+        batches = [batch for batch in found if batch.partition in self._live]
+        self._watch(bool(batches))
+        return Poll(batches, sorted(gained), sorted(lost))
+
+    def hold(self, partition: int) -> None:
+        """Stop delivering this partition."""
+        self._live.discard(partition)
+        if partition in self._member.membership.owned():
+            self._member.pause(partition)
+
+    def go(self, partition: int, offset: int) -> None:
+        """Deliver from `offset` on; a partition lost since the last poll stays lost."""
+        # A client would jump to the end, silently, from an offset beyond it.
+        self._reader.check(partition, offset, offset)
+        if partition in self._held():
+            self._member.resume(partition, offset)
+            self._live.add(partition)
+            self._heard = time.monotonic()
+
+    def committed(self, partition: int) -> Committed | None:
+        """The group's committed position; what we or a dead owner left open is ended first."""
+        if self._fenced:  # who has our name now must not lose its transactions to us
+            raise self._fenced
+        if not isinstance(self._publisher, TransactionalPublisher):
+            return self._offsets.stable(partition)
+        self._publisher.settle()
+        latest = self._offsets.latest(partition)
+        self._takeover.end(owner_of(latest.metadata if latest else ""))
+        try:
+            return self._offsets.stable(partition)
+        except NotYet:
+            self._takeover.end_any()
+            raise
+
+    def position(self, partition: int) -> int | None:
+        """The group's committed offset as it stands; any thread."""
+        with self._while_open():
+            return self._positions.of(partition)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset, and the offset after the last stable record; asks the broker."""
+        return self._reader.bounds(partition)
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        """Records with start <= offset < stop, on a consumer without a group."""
+        return self._reader.read(partition, start, stop)
+
+    def publish(self, outbox: Outbox) -> None:
+        """Publish, then commit, or both in one transaction.
+
+        1. Refuse what is not ours any more.
+        2. Send everything, and wait until every record is acknowledged.
+        3. Commit the offsets, so that they never outrun the forecasts.
+        """
+        self._check_owned(outbox)
+        group = self._check_member(outbox)
+        if isinstance(self._publisher, TransactionalPublisher):
+            try:
+                self._publisher.commit(outbox, outbox.offsets, group)
+            except InstanceFenced as error:
+                self._fenced = error
+                raise CommitFailed(str(error)) from error
+        else:
+            self._publisher.send(outbox)
+            self._commit(outbox.offsets, group)
+
+    def append(
+        self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
+    ) -> Receipt:
+        """Append one record to the tick topic. Raises `AppendForbidden`, `LogError`."""
+        with self._while_open():
+            return self._appender.append(partition, key, value, control)
+
+    def close(self) -> None:
+        """Leave the group and close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._live.clear()
+        self._publisher.close()
+        self._appender.close()
+        self._member.close()
+        if self._settings.instance_id and self._settings.leave_on_stop and self._standing:
+            leave(self._settings, self._admin, self._standing.member_id)
+        self._reader.close()
+        self._offsets.close()
+        self._positions.close()
+        self._admin.close()
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        """For other threads: whatever a library makes of a closed client is that it is closed."""
+        closed = f"the log of {self._settings.ticks} is closed: its worker has stopped"
+        if self._closed:
+            raise LogUnavailable(closed)
+        try:
+            yield
+        except Exception as error:
+            if not self._closed or isinstance(error, LogError):
+                raise
+            raise LogUnavailable(closed) from error
+
+    def _records(self, timeout_ms: int, max_ticks: int) -> Sequence[Batch]:
+        """What the member has; one that lost its name to a late request of its own joins anew."""
+        try:
+            return self._member.poll(timeout_ms, max_ticks)
+        except InstanceFenced as error:
+            if not self._takeover.has_our_name(self._member.client):
+                self._fenced = error
+                raise
+            logger.warning("%s joins anew: an earlier request came late", self._worker)
+            self._replace()
+            self._replaced = False
+            return ()
+
+    def _held(self) -> set[int]:
+        """The partitions that are ours and were not lost since the last poll."""
+        membership = self._member.membership
+        return set() if self._closed else membership.owned() - membership.lost_since()
+
+    def _check_owned(self, outbox: Outbox) -> None:
+        if foreign := outbox.offsets.keys() - self._held():
+            raise CommitFailed(
+                f"{self._settings.ticks}-{sorted(foreign)} are not ours any more: forget them"
+            )
+
+    def _settle_lost(self, lost: set[int]) -> None:
+        """The next owner waits for what we may have left open, and cannot end it: we live."""
+        publisher = self._publisher
+        if lost and isinstance(publisher, TransactionalPublisher) and publisher.unsettled:
+            try:
+                publisher.settle()
+            except LogError as error:
+                logger.warning("an open transaction has to time out: %s", error)
+
+    def _check_member(self, outbox: Outbox) -> Any:
+        """The token for the offsets, of the last poll; without a generation it fences nobody."""
+        standing = self._standing
+        joining = standing is not None and standing.is_joining
+        if joining and not outbox.forecasts and not outbox.dead_letters:
+            raise NotYet(f"group {self._settings.group} is rebalancing")
+        if standing is None or not standing.is_stable:
+            raise CommitFailed(f"not a stable member of {self._settings.group}: recover and rejoin")
+        return standing.group
+
+    def _commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
+        if not offsets:
+            return
+        try:
+            self._member.commit(offsets, group)
+        except LogError as error:
+            self._publisher.close()
+            self._fenced = error if isinstance(error, InstanceFenced) else None
+            raise CommitFailed(str(error)) from error
+
+    def _watch(self, heard: bool) -> None:
+        """Replace a consumer that is silent though records wait; give up if that does not help."""
+        now = time.monotonic()
+        if heard:
+            self._heard, self._replaced = now, False
+        if now - self._heard < self._stall_s:
+            return
+        self._heard = now
+        if why := self._why_join():
+            logger.warning("%s: joining anew", why)
+            self._replace()
+        if not self._live:
+            return
+        behind = sorted(p for p in self._live if self._is_behind(p))
+        if not behind:
+            return
+        if self._replaced:
+            raise LogError(
+                f"{self._settings.ticks}-{behind} have records, but the client delivers none, not"
+                " even after joining anew: restart the worker"
+            )
+        logger.warning("%s-%s are stalled: joining anew", self._settings.ticks, behind)
+        self._replace()
+
+    def _why_join(self) -> str:
+        """Why this member would wait for ever, which no library notices; empty if it need not."""
+        standing, group = self._member.standing(), self._settings.group
+        try:
+            members, partitions = self._takeover.members(), self.partitions()
+        except LogError:
+            return ""
+        unknown, self._unknown = self._unknown, {standing.member_id} - members - {""}
+        if self._unknown:  # twice: while it joins, a group may not know it yet
+            return f"{group} has forgotten {self._worker}" if unknown == self._unknown else ""
+        served = self._member.membership.owned() or len(members) > len(partitions)
+        return "" if served or not standing.is_stable else f"in {group} without partitions"
+
+    def _is_behind(self, partition: int) -> bool:
+        """Whether there is a record to deliver: the log may end in a gap."""
+        position = self._member.position(partition)
+        try:
+            end = self.bounds(partition)[1]
+            if position is None or position >= end:
+                return False
+            return any(True for _ in self._reader.read(partition, position, end))
+        except LogError:
+            return False
+
+    def _replace(self) -> None:
+        held = self._member.membership.owned()
+        self._member.close()
+        self._member = self._driver.join(self._settings, self._worker)
+        self._member.membership.note_lost(held)
+        self._live.clear()
+        self._replaced = True
+
+
+def _publisher(settings: KafkaSettings, worker: str) -> Publisher:
+    if settings.delivery == "at-least-once":
+        return Publisher(settings)
+    return TransactionalPublisher(settings, transactional_id(settings, worker))

@@ -1,0 +1,1 @@
+"""The log of tests, in memory."""

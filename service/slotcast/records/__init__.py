@@ -1,0 +1,1 @@
+"""Ticks, controls and forecasts, between bytes and columns."""

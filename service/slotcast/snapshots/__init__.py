@@ -1,0 +1,1 @@
+"""Memory rows in a store or a file, and back."""
