@@ -32,6 +32,7 @@ from slotcast.log.history import History
 from slotcast.log.port import Log, LogError, TickAppender
 from slotcast.log.sqlite.log import SqliteLog
 from slotcast.metrics import Metrics
+from slotcast.parts import Parts
 from slotcast.ready_bundle import ReadyBundle
 from slotcast.records.controls import UnknownControl
 from slotcast.recovery import Recovery
@@ -43,7 +44,7 @@ from slotcast.snapshots.rounds import Snapshots
 from slotcast.store.port import Store, StoreError
 from slotcast.store.resting import RestingStore
 from slotcast.store.sqlite import SqliteStore
-from slotcast.worker import Parts, Worker
+from slotcast.worker import Worker
 from slotcast.workers.memory import MemoryRegistry
 from slotcast.workers.peers import Peers
 from slotcast.workers.port import Entry, Registry

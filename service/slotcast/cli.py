@@ -39,7 +39,7 @@ from slotcast.commands.options import (
     until_interrupted,
 )
 
-__all__ = ["app", "main", "until_interrupted"]
+__all__ = ["app", "main"]
 
 TRY, RUN, LOOK = "Without servers", "On Kafka", "Look"
 MEMORY, NETWORKS, ELSE = "Memory and proof", "Networks", "Else"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +20,14 @@ from slotcast.delivery import Cycle
 from slotcast.log.port import LogError
 from slotcast.metrics import CONTESTANTS
 from slotcast.partition import Partition, Phase
+from slotcast.parts import Parts
 from slotcast.records.ticks import REASONS
 
-if TYPE_CHECKING:
-    from slotcast.worker import Parts
-
 ENDS_INTERVAL_S = 1.0
-ABORTS = ("CommitFailed", "SnapshotDamaged", "StoreFenced", "StoreUnavailable", "StoreResting")
+ABORTS = (
+    *("CommitFailed", "NotYet"),
+    *("SnapshotDamaged", "StoreFenced", "StoreUnavailable", "StoreResting"),
+)
 """What can keep a poll from its commit."""
 CAUSES = ("gained", "LogUnavailable", "OffsetOutOfRange", *ABORTS)
 """Why partitions are recovered: assigned to this worker, or what went wrong."""

@@ -12,22 +12,15 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from slotcast.board.board import Board
 from slotcast.board.views import PartitionView
 from slotcast.damage import StoppedByPolicy
-from slotcast.delivery import Cycle, Delivery
-from slotcast.engine import Engine
-from slotcast.log.port import CommitFailed, Log, LogUnavailable, OffsetOutOfRange, Poll
-from slotcast.metrics import Metrics
+from slotcast.delivery import Cycle
+from slotcast.log.port import CommitFailed, LogUnavailable, OffsetOutOfRange, Poll
 from slotcast.partition import Partition, Phase
-from slotcast.recovery import Recovery
-from slotcast.residence import Residence
-from slotcast.settings import WorkerSettings
-from slotcast.snapshots.rounds import Snapshots
+from slotcast.parts import Parts
 from slotcast.snapshots.snapshot import SnapshotDamaged
 from slotcast.store.port import StoreError, StoreFenced
 from slotcast.store.resting import StoreResting
@@ -48,23 +41,6 @@ Answer = TypeVar("Answer")
 
 class WorkerEnded(Exception):
     """Nobody answers any more; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a worker is made of; bootstrap puts it together."""
-
-    log: Log
-    engine: Engine
-    residence: Residence
-    delivery: Delivery
-    recovery: Recovery
-    snapshots: Snapshots
-    board: Board
-    metrics: Metrics
-    settings: WorkerSettings
-    clock: Callable[[], float]
-    wall_ms: Callable[[], float]
 
 
 class Worker:

@@ -68,9 +68,6 @@ def test_the_image_ends_as_another_user_who_owns_the_warm_cache() -> None:
     assert any(owned in arguments for _, arguments in build)
 
 
-@pytest.mark.skipif(
-    not (ROOT / "service/slotcast/cli.py").exists(), reason="there is no command line yet"
-)
 @pytest.mark.parametrize(
     "command",
     [SERVICES["worker-0"]["command"], SERVICES["producer"]["command"], ["warm"]],

@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bundle(
             return self.asked > 10
 
     with monkeypatch.context() as patch:
-        patch.setattr("slotcast.cli.until_interrupted", Stop)
+        patch.setattr("slotcast.commands.options.until_interrupted", Stop)
         stopped = train(*options, "--out", tmp_path / "cut")
 
     assert "the same command goes on" in stopped.output

@@ -212,7 +212,6 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from slotcast.cli import until_interrupted
     from slotcast.training_run import CHECKPOINT, identity_of, run
     from slotcast_models.trained import report_of, save_trained, spec_of, summary_of
     from slotcast_models.training import Training
@@ -221,7 +220,7 @@ def _train(
     vectors = np.zeros(shape, np.float32) if plan.embedding else None
     training: Training = Training(built, sequences, recipe, vectors)
     identity = identity_of(sequences, f"{plan} {recipe}")
-    stop = until_interrupted()
+    stop = options.until_interrupted()
     if not run(training, out, identity, stop.is_set):
         typer.echo(f"stopped: the same command goes on from {out / CHECKPOINT}")
         return
