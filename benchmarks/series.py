@@ -24,7 +24,7 @@ SECOND_NS = 10**9
 SHORTEST, LONGEST = 60, 1500
 DAYS = {7: False, 12: False, 24: True, 48: False, 96: False}
 """Lengths of a day that is declared in the schema -> whether there is a week too."""
-SCHEMA = TickSchema(targets=(Quantity(name="value"),))
+SCHEMA = TickSchema(targets=(Quantity(name="value"),), kind="sensor")
 
 
 def _filtered(shocks: Floats, *weights: float) -> Floats:

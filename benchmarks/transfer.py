@@ -4,9 +4,9 @@
     make bench-transfer ONLY=turbofan             one folder of data
     make bench-transfer ARGS="--bundle DIR"       a bundle made by `make bundle`, for `generated`
 
-Every stream goes through the live predictor with three networks: an untrained one, as the default
-bundle has it; one trained on all *other* folders of data and on generated series; one trained on
-generated series alone. No network and no choice has seen a scored tick: benchmarks/transfer_sets.py
+Every stream goes through the live predictor with three networks: an untrained one; one trained on
+all *other* folders of data and on generated series; one trained on generated series alone, as the
+default bundle's is. No network and no choice has seen a scored tick: benchmarks/transfer_sets.py
 says which ticks are learnt from and which are scored.
 """
 

@@ -23,6 +23,8 @@ from slotcast_models.seasons import Seasons, declared
 from slotcast_models.vectors import VECTORS, Floats, Vectors
 
 FORMAT = 1
+SAID = 4
+"""Inputs of a network that corrects: what is said so far, and after how many ticks."""
 MANIFEST, STEP, NETWORK = "manifest.json", "step.tflite", "network.keras"
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
@@ -51,6 +53,11 @@ class NetworkSpec(BaseModel):
     embedding: int = Field(
         0, ge=0, description="Numbers of a learnt vector per instrument among the inputs."
     )
+    corrects: bool = Field(
+        False,
+        description="The network is told what readout and smoothers say, and corrects it; else its"
+        " output is one of the readout's features.",
+    )
     parameters: int = Field(ge=0)
     training: str = Field(description="How the weights came about, for people.")
 
@@ -61,9 +68,10 @@ def network_sizes(
     phases: int = 0,
     extras: int = 0,
     embedding: int = 0,
+    corrects: bool = False,
 ) -> tuple[int, int]:
     """Inputs and outputs of one network row, as `features.network_inputs` lays them out."""
-    targets, shared = len(schema.targets), 1 + 2 * phases + embedding
+    targets, shared = len(schema.targets), 1 + 2 * phases + embedding + SAID * corrects
     if rows == "target":
         return 2 + shared, 1 + extras
     inputs = 2 * len(schema.quantities) + len(schema.features) + shared
@@ -143,8 +151,18 @@ class Bundle:
             raise BundleError(
                 f"bundle {self.manifest.name} was trained with seasons: declare them in [schema]"
             )
+        if network.corrects and network.rows != "target":
+            raise BundleError(
+                f"bundle {self.manifest.name} corrects forecasts: its network needs one row per "
+                "target, so export or train it again with rows for each target"
+            )
         wanted = network_sizes(
-            schema, network.rows, network.phases, len(network.extras), network.embedding
+            schema,
+            network.rows,
+            network.phases,
+            len(network.extras),
+            network.embedding,
+            network.corrects,
         )
         if (network.inputs, network.outputs) != wanted:
             raise BundleError(

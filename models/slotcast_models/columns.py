@@ -68,6 +68,7 @@ class Plan(NamedTuple):
     siblings: int  # quantities beside the target that its readout sees
     phases: int  # waves among the network's inputs
     seasons: Seasons
+    corrects: bool  # the network is told what the readout says, and corrects it
     quantiles: bool  # the extra outputs are quantiles of the change, not probabilities
 
 

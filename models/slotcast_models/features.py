@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from slotcast_models.columns import Plan
 from slotcast_models.compiled import compiled
 from slotcast_models.memory import (
+    BASE,
+    CANDIDATE,
     CHANGE,
     HERE,
     LEVEL,
@@ -18,12 +20,15 @@ from slotcast_models.memory import (
     SMOOTH,
     STEP,
     STEP_NS,
+    TICKS,
     Memory,
     U,
 )
 from slotcast_models.scaling import INPUT_LIMIT, clip, scale_of
 from slotcast_models.seasons import season_features
 from slotcast_models.smoothing import smooth_change
+
+AGE_SCALE = 4.0
 
 
 @compiled
@@ -62,11 +67,25 @@ def vector_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], place:
 
 
 @compiled
+def said_inputs(
+    memory: Memory, slot: int, j: int, inputs: NDArray[np.float32], place: int, plan: Plan
+) -> int:
+    """What a network that corrects has to correct, and how old the row is."""
+    if not plan.corrects:
+        return place
+    target = memory.target[slot, j]
+    inputs[place], inputs[place + 1] = target[CANDIDATE], target[BASE]
+    inputs[place + 2] = target[SMOOTH]
+    inputs[place + 3] = math.log1p(memory.counts[slot, TICKS]) / AGE_SCALE
+    return place + 4
+
+
+@compiled
 def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan: Plan) -> None:
     """Inputs of one tick: scaled change and deviation per quantity, those of time, the vector.
 
-    Per target: [change, deviation, time, vector] for each target. Per instrument: [change,
-    deviation] for each quantity, [present] for each feature, and time and vector once.
+    Per target: [change, deviation, time, vector, what is said] for each target. Per instrument:
+    [change, deviation] for each quantity, [present] for each feature, and time and vector once.
     """
     targets, place = memory.target.shape[1], 0
     for q in range(targets if plan.per_target else memory.quantity.shape[1]):
@@ -78,6 +97,7 @@ def network_inputs(memory: Memory, slot: int, inputs: NDArray[np.float32], plan:
         if plan.per_target:
             place = time_inputs(memory, slot, inputs, place, plan)
             place = vector_inputs(memory, slot, inputs, place)
+            place = said_inputs(memory, slot, q, inputs, place, plan)
         elif q >= targets:
             inputs[place] = 1.0 if quantity[PRESENT] == HERE else 0.0
             place += 1

@@ -46,6 +46,7 @@ from slotcast_models.memory import (
     MISSING,
     MODEL,
     ORIGIN,
+    OUTPUT,
     PENDING,
     POINT,
     PRESENT,
@@ -64,10 +65,12 @@ from slotcast_models.memory import (
 )
 from slotcast_models.readout import (
     candidate_change,
+    corrected_change,
     gate_is_open,
     learn_gate,
     learn_readout,
     learn_stage,
+    learn_trust,
 )
 from slotcast_models.rules import (
     BREAK_SCALES,
@@ -171,6 +174,8 @@ def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
         forget_covariance(memory, slot, j, plan)
     label = clip(change / target[SCALE], INPUT_LIMIT)
     learn_gate(target, label, plan.rules)
+    if plan.corrects:
+        learn_trust(target, label, plan.rules)
     learn_stage(target, label, plan.rules)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
     cov = packed(memory.cov[slot, j])
@@ -227,6 +232,15 @@ def take_quantity(
 
 
 @compiled
+def candidate(memory: Memory, slot: int, j: int, output: float, plan: Plan) -> float:
+    """What readout and second stage make of target `j`, and of the network's output."""
+    scale = scale_of(memory.quantity[slot, j])
+    readout_features(memory, slot, j, scale, output, plan)
+    weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
+    return candidate_change(memory.target[slot, j], weights, features)
+
+
+@compiled
 def before(
     memory: Memory,
     plan: Plan,
@@ -258,6 +272,8 @@ def before(
             count[SCORED] += 1
             published.scored[tick] = True
         take_step(memory, slot, columns.time_ns[tick], kind == FREE, plan.seasons)
+        for j in range(memory.target.shape[1] if plan.corrects else 0):
+            candidate(memory, slot, j, 0.0, plan)
         network_inputs(memory, slot, inputs[i], plan)
         turn = count[TICKS] % memory.inputs.shape[1]
         copy_row(packed(memory.inputs[slot, turn]), inputs[i])
@@ -279,9 +295,11 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     """6 for one target: combine, guard, un-scale, place the interval, and remember it all."""
     quantity, target = memory.quantity[slot, j], memory.target[slot, j]
     scale = scale_of(quantity)
-    readout_features(memory, slot, j, scale, output, plan)
-    weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
-    change = candidate_change(target, weights, features)
+    target[OUTPUT] = clip(output, INPUT_LIMIT)
+    if plan.corrects:
+        change = corrected_change(target)
+    else:
+        change = candidate(memory, slot, j, target[OUTPUT], plan)
     target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
     is_model = is_awake(memory, slot, j, plan) and gate_is_open(target, plan.rules)
     if memory.profile.shape[2] > 0:
@@ -316,10 +334,9 @@ def take_extras(
 @compiled
 def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Published) -> None:
     """Write the slot's pending forecast into the columns at `tick`."""
-    last = memory.features.shape[2] - 1
     for j in range(memory.target.shape[1]):
         target, bounds = memory.target[slot, j], memory.bounds[slot, j]
-        u, output = memory.quantity[slot, j, U], memory.features[slot, j, last]
+        u, output = memory.quantity[slot, j, U], target[OUTPUT]
         published.point[tick, j] = target[PUBLISHED]
         published.readout[tick, j] = value_of(u + target[BASE] * target[SCALE], plan.log[j])
         published.network[tick, j] = value_of(u + output * target[SCALE], plan.log[j])

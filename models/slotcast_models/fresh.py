@@ -19,9 +19,17 @@ from slotcast_models.memory import (
     STAGE_P,
     STEP,
     TICKS,
+    TRUST,
+    TRUST_P,
     Memory,
 )
-from slotcast_models.rules import RIDGE, SIBLING_RIDGE, STAGE_PRIOR, STAGE_RIDGE
+from slotcast_models.rules import (
+    RIDGE,
+    SIBLING_RIDGE,
+    STAGE_PRIOR,
+    STAGE_RIDGE,
+    TRUST_START,
+)
 
 
 @compiled
@@ -58,9 +66,10 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
     for j in range(memory.weights.shape[1]):
         memory.weights[slot, j, size - 2] = 1.0  # trust the smoothers at first,
         memory.weights[slot, j, size - 1] = 1.0  # and the network's output
-        for share, variance in ((LEAN, LEAN_P), (STAGE, STAGE_P)):
+        for share, variance in ((LEAN, LEAN_P), (STAGE, STAGE_P), (TRUST, TRUST_P)):
             memory.target[slot, j, share] = plan.rules[STAGE_PRIOR]
             memory.target[slot, j, variance] = 1.0 / plan.rules[STAGE_RIDGE]
+        memory.target[slot, j, TRUST] = plan.rules[TRUST_START] * plan.rules[STAGE_PRIOR]
         copy_row(memory.quantiles[slot, j, LOWER], plan.start[LOWER])
         copy_row(memory.quantiles[slot, j, UPPER], plan.start[UPPER])
         forget_covariance(memory, slot, j, plan)

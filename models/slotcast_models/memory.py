@@ -30,7 +30,10 @@ ERROR_SUM, ERROR_WEIGHT, STAGE, STAGE_P, GATE_SUM, GATE_SQUARES, GATE_WEIGHT, GA
 )
 SQUARED_ERROR, SQUARED_NAIVE, ABSOLUTE_ERROR, ABSOLUTE_NAIVE, PUBLISHED = range(14, 19)
 SMOOTH, LEAN, LEAN_P, STAGE_LEAN_P = range(19, 23)  # of the pending forecast; of the second stage
-TARGET_FIELDS = 23
+OUTPUT, TRUST, TRUST_P = range(
+    23, 26
+)  # the network's, of the pending forecast; how far to trust it
+TARGET_FIELDS = 26
 
 # memory.pace[slot, .]: nanoseconds between ticks.
 STEP_NS, MEDIAN_NS = range(2)

@@ -39,6 +39,7 @@ from slotcast_models.memory import (
     PRESENT,
     STAGE,
     TICKS,
+    TRUST,
     UNSEEN,
     VALUE,
     Memory,
@@ -81,6 +82,7 @@ class Predictor:
             siblings=bundle.siblings,
             phases=2 * bundle.manifest.network.phases,
             seasons=bundle.seasons,
+            corrects=bundle.manifest.network.corrects,
             quantiles=bundle.manifest.network.head == "quantiles",
         )
         self._rows = self.layout.targets if self.plan.per_target else 1
@@ -165,6 +167,7 @@ class Predictor:
         points are fed back as values one median time step apart, one season step after another.
         After the first, the second stage shrinks no more than its prior does, and stretches
         nothing: what it learnt is about one step, and shrinking every one would shrink a season.
+        Nor does a network correct what is fed back.
         Half-widths, of the logarithm where that is forecast, grow with the square root of the
         step, as for a random walk.
         Raises ValueError for a row that never ticked.
@@ -174,6 +177,7 @@ class Predictor:
             raise ValueError("no ticks yet: nothing to run on from")
         for share in (memory.target[:, :, STAGE], memory.target[:, :, LEAN]):
             np.clip(share, self.plan.rules[STAGE_PRIOR], 1.0, out=share)
+        memory.target[:, :, TRUST] = 0.0
         targets, levels = self.layout.targets, self.layout.levels
         points = np.zeros((steps, targets))
         lower, upper = np.zeros((steps, targets, levels)), np.zeros((steps, targets, levels))

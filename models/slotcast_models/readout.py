@@ -23,10 +23,13 @@ from slotcast_models.memory import (
     GATE_WEIGHT2,
     LEAN,
     LEAN_P,
+    OUTPUT,
     SMOOTH,
     STAGE,
     STAGE_LEAN_P,
     STAGE_P,
+    TRUST,
+    TRUST_P,
 )
 from slotcast_models.rules import (
     FORGETTING,
@@ -123,6 +126,19 @@ def learn_stage(target: NDArray[np.float64], label: float, rules: NDArray[np.flo
 
 
 @compiled
+def learn_trust(target: NDArray[np.float64], label: float, rules: NDArray[np.float64]) -> None:
+    """How much to publish of what the network corrects: recursive least squares of one number."""
+    output = target[OUTPUT]
+    if target[TRUST_P] <= INFLATION_LIMIT / rules[STAGE_RIDGE]:
+        target[TRUST_P] /= rules[STAGE_FORGETTING]
+    gain = target[TRUST_P] * output
+    denominator = 1.0 + output * gain
+    trust = target[TRUST] + gain * (label - target[CANDIDATE]) / denominator
+    target[TRUST] = max(0.0, min(STAGE_LIMIT, trust))
+    target[TRUST_P] -= gain * gain / denominator
+
+
+@compiled
 def learn_gate(target: NDArray[np.float64], label: float, rules: NDArray[np.float64]) -> None:
     """Guard: the candidate's gain over persistence in squared scaled error, and its spread."""
     miss = label - target[CANDIDATE]
@@ -162,4 +178,11 @@ def candidate_change(
     lean = max(0.0, min(STAGE_LIMIT, target[LEAN]))
     stage = max(0.0, min(STAGE_LIMIT, target[STAGE]))
     target[CANDIDATE] = lean * target[SMOOTH] + stage * (target[BASE] - target[SMOOTH])
+    return target[CANDIDATE]  # type: ignore[no-any-return]
+
+
+@compiled
+def corrected_change(target: NDArray[np.float64]) -> float:
+    """The candidate with the trusted share of the network's correction; it is stored as such."""
+    target[CANDIDATE] += target[TRUST] * target[OUTPUT]
     return target[CANDIDATE]  # type: ignore[no-any-return]

@@ -82,9 +82,11 @@ class Watcher(Predictor):
         count, quantity = memory.counts[slots], memory.quantity[slots, :targets]
         scale, u, change = memory.target[slots, :, SCALE], quantity[:, :, U], quantity[:, :, CHANGE]
         before = self._u[slots]
-        went_on = (count[:, TICKS] > self.bundle.manifest.rules.warmup_ticks + 1) & (
-            count[:, GAPS] == self._gaps[slots]
-        )
+        manifest = self.bundle.manifest
+        heard = manifest.rules.warmup_ticks + 1
+        if manifest.network.corrects:  # it is heard while the readout warms up
+            heard = manifest.rules.first_changes
+        went_on = (count[:, TICKS] > heard) & (count[:, GAPS] == self._gaps[slots])
         learnt = went_on[:, None] & (scale > 0.0) & ((change != 0.0) | (u == before))
         label = np.divide(change, scale, out=np.full_like(u, np.nan), where=learnt)
         self._u[slots], self._gaps[slots] = u, count[:, GAPS]

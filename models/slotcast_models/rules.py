@@ -43,6 +43,12 @@ class FoldRules(BaseModel):
     stage_ridge: float | None = Field(
         None, gt=0, description="Second-stage prior precision; else by kind."
     )
+    trust: float = Field(
+        0.5,
+        ge=0,
+        le=1.2,
+        description="Share of a network's correction at start, times the second stage's prior.",
+    )
     first_changes: int = Field(
         2, ge=1, description="Changes other than 0 before the model learns or is published."
     )
@@ -128,9 +134,11 @@ _ORDER = (
     "warmup_ticks", "stage_forgetting", "stage_prior", "stage_ridge", "gate_rate", "gate_t",
     "interval_rate", "profile_rate", "forgetting_share",
     "sibling_ridge", "first_changes", "smoothing_forgetting", "smoothing_sharpness",
+    "trust",
 )  # fmt: skip
 
 SCALE_RATE, LEVEL_RATE, ERROR_RATE, BREAK_SCALES, GAP_MEDIANS, FORGETTING, RIDGE = range(7)
 WARMUP_TICKS, STAGE_FORGETTING, STAGE_PRIOR, STAGE_RIDGE = range(7, 11)
 GATE_RATE, GATE_T, INTERVAL_RATE, PROFILE_RATE, FORGETTING_SHARE, SIBLING_RIDGE = range(11, 17)
-FIRST_CHANGES, SMOOTHING_FORGETTING, SMOOTHING_SHARPNESS, MAX_GAP_NS = range(17, 21)
+FIRST_CHANGES, SMOOTHING_FORGETTING, SMOOTHING_SHARPNESS = range(17, 20)
+TRUST_START, MAX_GAP_NS = range(20, 22)

@@ -32,8 +32,9 @@ from tests.streams import LEVEL, MIXED, PRICE
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the default bundle, to be damaged."""
-    contents = {name: (DEFAULT / name).read_bytes() for name in (STEP, NETWORK)}
-    save_bundle(tmp_path, Bundle.load().manifest, contents)
+    manifest = Bundle.load().manifest
+    contents = {name: (DEFAULT / name).read_bytes() for name in manifest.files}
+    save_bundle(tmp_path, manifest, contents)
     return tmp_path
 
 
@@ -65,7 +66,7 @@ def test_the_default_has_the_default_rules() -> None:
 
 
 def test_a_network_with_phases_needs_seasons() -> None:
-    spec = {"phases": 2, "inputs": 3 + 4}
+    spec = {"phases": 2, "inputs": 7 + 4}
 
     with pytest.raises(BundleError, match=r"trained with seasons: declare them in .schema."):
         changed(network=spec).bind(LEVEL)
@@ -170,13 +171,16 @@ def test_a_bundle_of_one_schema_is_bound_to_no_other() -> None:
         bound.bind(LEVEL)
 
 
+PER_INSTRUMENT: dict[str, Any] = {"rows": "instrument", "corrects": False}
+
+
 @pytest.mark.parametrize(
     ("spec", "schema", "message"),
     [
-        ({"inputs": 4}, PRICE, "has 4 inputs and 1 outputs per target, the schema needs 3 and 1"),
-        ({"outputs": 2}, PRICE, "has 3 inputs and 2 outputs per target"),
-        ({"rows": "instrument"}, MIXED, "per instrument, the schema needs 8 and 2"),
-        ({"rows": "instrument", "inputs": 8}, MIXED, "has 8 inputs and 1 outputs"),
+        ({"inputs": 4}, PRICE, "has 4 inputs and 1 outputs per target, the schema needs 7 and 1"),
+        ({"outputs": 2}, PRICE, "has 7 inputs and 2 outputs per target"),
+        (PER_INSTRUMENT, MIXED, "per instrument, the schema needs 8 and 2"),
+        (PER_INSTRUMENT | {"inputs": 8}, MIXED, "has 8 inputs and 1 outputs"),
     ],
 )
 def test_a_network_that_cannot_take_the_schema_is_refused(
@@ -187,7 +191,7 @@ def test_a_network_that_cannot_take_the_schema_is_refused(
 
 
 def test_a_network_per_instrument_takes_every_quantity() -> None:
-    spec = {"rows": "instrument", "inputs": 2 * 3 + 1 + 1, "outputs": 2}
+    spec = PER_INSTRUMENT | {"inputs": 2 * 3 + 1 + 1, "outputs": 2}
 
     assert changed(network=spec).bind(MIXED).schema == MIXED
 
@@ -293,10 +297,10 @@ def test_a_name_is_lower_case_words(name: str) -> None:
 def test_the_layout_follows_schema_and_rules() -> None:
     usual = {"history": 32, "lags": 4, "levels": 5, "smoothers": 6}
     assert Bundle.load().bind(PRICE).layout == Layout(
-        net=64, inputs=3, quantities=1, targets=1, features=8, **usual
+        net=64, inputs=7, quantities=1, targets=1, features=8, **usual
     )
     assert Bundle.load().bind(MIXED).layout == Layout(
-        net=128, inputs=6, quantities=3, targets=2, features=12, **usual
+        net=128, inputs=14, quantities=3, targets=2, features=12, **usual
     )
     fewer = changed(rules={"siblings": 1, "lags": 3}).bind(MIXED)
     assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 2

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +16,6 @@ from slotcast_models.step import StepProgram
 from tests.networks import Cells, Floats, network, program, program_bytes, stepped
 from tests.streams import columns, run
 
-ROOT = Path(__file__).resolve().parents[2]
 FEATURES, SLOTS = 3, 4
 
 Build = Callable[[Any], Any]
@@ -37,9 +34,9 @@ def keras() -> ModuleType:
     return keras
 
 
-def ticks(steps: int) -> Floats:
+def ticks(steps: int, features: int = FEATURES) -> Floats:
     rng = np.random.default_rng(steps)
-    return rng.normal(size=(SLOTS, steps, FEATURES)).astype(np.float32)
+    return rng.normal(size=(SLOTS, steps, features)).astype(np.float32)
 
 
 def in_sequence(of: Sequence[Any]) -> Build:
@@ -331,32 +328,12 @@ def test_export_leaves_the_network_as_it_was(keras: Any) -> None:
 
 
 @saving
-def test_the_script_makes_the_committed_default_bundle(
-    keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = importlib.util.spec_from_file_location("make", ROOT / "scripts/make_default_bundle.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr("sys.argv", ["make_default_bundle.py", str(tmp_path)])
-    script.main()
-
-    made, kept = Bundle.load(tmp_path), Bundle.load()
-    facts = [bundle.manifest.model_dump(exclude={"files"}) for bundle in (made, kept)]
-    assert facts[0] == facts[1]
-    assert set(made.manifest.files) == set(kept.manifest.files)
-    networks = [keras.models.load_model(folder / NETWORK) for folder in (tmp_path, DEFAULT)]
-    for ours, theirs in zip(networks[0].weights, networks[1].weights, strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-6)
-
-
-@saving
 def test_the_committed_step_program_is_that_of_the_committed_network(keras: Any) -> None:
     from slotcast_models.export import export_step
 
     again = StepProgram(export_step(keras.models.load_model(DEFAULT / NETWORK)))
-    kept, x = StepProgram(Bundle.load().program), ticks(50)
+    kept = StepProgram(Bundle.load().program)
+    x = ticks(50, Bundle.load().manifest.network.inputs)
 
     for found, wanted in zip(stepped(again, x), stepped(kept, x), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
@@ -368,7 +345,13 @@ def test_a_network_per_instrument_sees_every_quantity() -> None:
     bundle = Bundle.load()
     inputs, outputs = 2 * 3 + 1 + 1, 2
     spec = bundle.manifest.network.model_copy(
-        update={"rows": "instrument", "inputs": inputs, "outputs": outputs, "width": 8}
+        update={
+            "rows": "instrument",
+            "inputs": inputs,
+            "outputs": outputs,
+            "width": 8,
+            "corrects": False,
+        }
     )
     manifest = bundle.manifest.model_copy(update={"network": spec})
     data = program_bytes((("rnn", 8),), inputs, outputs)

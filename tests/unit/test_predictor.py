@@ -133,7 +133,7 @@ def test_intervals_follow_the_errors_of_the_model_that_is_published() -> None:
 def test_the_network_row_is_the_program_stepped_over_the_kept_inputs() -> None:
     told = run(predictor(MIXED), scripted(20, 1, seed=3))
     ticks = told.memory.counts[0, TICKS]
-    inputs = told.memory.inputs[0, :ticks].reshape(ticks, 2, 3)
+    inputs = told.memory.inputs[0, :ticks].reshape(ticks, 2, 7)
 
     program, row = StepProgram(Bundle.load().program), np.zeros((2, 64), np.float32)
     for x in inputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,15 @@ import pytest
 from benchmarks.forecast_sets import Ticks
 from benchmarks.series import DAYS, KINDS, SCHEMA, generated
 from benchmarks.transfer_sets import KNOWN_SHARE, ages, capped, parts
-from slotcast_models.bundle import Bundle
+from slotcast_models import scores
+from slotcast_models.backtest import prequential
+from slotcast_models.bundle import DEFAULT, Bundle, NetworkSpec
 from slotcast_models.predictor import Predictor
+from slotcast_models.rules import FoldRules
 from slotcast_models.schema import Quantity, TickSchema
+from slotcast_models.step import Stage
+
+REPORT = "training.json"
 
 
 def ticks_of(slot: list[int]) -> Ticks:
@@ -90,5 +98,56 @@ def test_a_pretrained_bundle_fits_every_schema_and_says_how_it_was_made(tmp_path
 
     assert Predictor(bundle.bind(schema)).layout.targets == 2
     assert bundle.manifest.network.training.startswith("trained on a few series")
-    assert "share_of_readout" in (tmp_path / "training.json").read_text()
+    assert bundle.manifest.network.corrects
+    assert json.loads((tmp_path / REPORT).read_text())["ticks"]["seed"] == 5
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
+
+
+def test_the_default_bundle_is_small_and_its_report_says_how_to_make_it_again() -> None:
+    from benchmarks.pretrained import CELLS, EACH, EPOCHS, INPUTS, SEED
+
+    bundle = Bundle.load()
+    report = json.loads((DEFAULT / REPORT).read_text())
+    series = generated(SEED, EACH)
+
+    network = bundle.manifest.network
+    assert sum(file.stat().st_size for file in DEFAULT.iterdir()) < 1_000_000
+    assert (network.cells, network.inputs, network.corrects) == (CELLS, INPUTS, True)
+    assert bundle.manifest.rules == FoldRules()
+    assert REPORT in bundle.manifest.files
+    assert report["ticks"]["seed"] == SEED
+    assert report["ticks"]["ticks"] == sum(len(ticks.slot) for ticks in series)
+    assert report["recipe"]["epochs"] == EPOCHS
+    assert network.training in (
+        f"trained on {report['ticks']['source']}, {report['ticks']['ticks']:,} ticks, seed {SEED}"
+    )
+
+
+class Silent:
+    """A network that says nothing."""
+
+    def __init__(self, spec: NetworkSpec, rows: int) -> None:
+        widths = spec.inputs, spec.width, spec.outputs, spec.width
+        self.stage = Stage(*(np.zeros((rows, width), np.float32) for width in widths))
+
+    def step(self, n: int) -> None:
+        """The outputs stay zero."""
+
+
+def mean_skill(predictor: Predictor, ticks: Ticks) -> float:
+    """Over the series, each against persistence."""
+    outcome = prequential(predictor, ticks.columns(), ticks.slots)
+    kept = outcome.scored
+    error, missed = (outcome.value[kept] - of[kept] for of in (outcome.point, outcome.naive))
+    return float(np.nanmean(scores.skills(error, missed, outcome.slot[kept], ticks.slots)))
+
+
+def test_the_default_bundle_helps_on_series_that_it_never_saw() -> None:
+    gains = []
+    for ticks in generated(2026, 10):
+        bundle = Bundle.load().bind(ticks.schema)
+        silent = Predictor(bundle, partial(Silent, bundle.manifest.network))
+        gains.append(mean_skill(Predictor(bundle), ticks) - mean_skill(silent, ticks))
+
+    assert np.mean(gains) > 0.01
+    assert min(gains) > 0.0

@@ -104,7 +104,9 @@ def backtest(
         "readout alone": Forecast(outcome.readout),
     }
     absent: dict[str, str] = {}
-    if np.allclose(outcome.network[scored], outcome.naive[scored], rtol=1e-9, atol=0.0):
+    if predictor.bundle.manifest.network.corrects:
+        absent["network alone"] = "the bundle's network corrects the readout: alone it says nothing"
+    elif np.allclose(outcome.network[scored], outcome.naive[scored], rtol=1e-9, atol=0.0):
         absent["network alone"] = "the bundle's network is untrained: it says persistence"
     else:
         forecasts["network alone"] = Forecast(outcome.network)
