@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from slotcast import residence, snapshots
+from slotcast import residence
 from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import Batch
 from slotcast.residence import Residence
+from slotcast.snapshots import rounds
 from slotcast.snapshots.snapshot import Header, encode_header
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
@@ -47,7 +48,7 @@ def the_watermark_is_one_ahead(patch: pytest.MonkeyPatch) -> None:
     def ahead(header: Header) -> bytes:
         return encode_header(msgspec.structs.replace(header, watermark=header.watermark + 1))
 
-    patch.setattr(snapshots, "encode_header", ahead)
+    patch.setattr(rounds, "encode_header", ahead)
 
 
 def a_replay_skips_its_first_tick(patch: pytest.MonkeyPatch) -> None:
