@@ -160,6 +160,12 @@ def test_an_address_with_a_name_opens_the_instrument(opened: Open, stage: Stage)
     expect(page.locator("#detail-name")).to_have_text(name)
 
 
+def test_an_address_that_cannot_be_read_opens_the_list(opened: Open, stage: Stage) -> None:
+    page = opened(f"{stage.url}/#/%")
+
+    expect(names(page)).to_have_text(listed(stage, "sort=name&limit=100"))
+
+
 def test_a_slot_leads_to_its_instrument(opened: Open, stage: Stage) -> None:
     page = opened(stage.url, height=1400)
     slots = page.locator("#slot-map")

@@ -191,8 +191,18 @@ function cover(covered) {
   for (const part of document.querySelectorAll(".masthead, .tiles, .explained, .list, #slots, #partitions")) part.inert = covered;
 }
 
+/** The name that the address ends with, or "" where it has none that can be read. */
+function namedInAddress() {
+  if (!location.hash.startsWith("#/")) return "";
+  try {
+    return decodeURIComponent(location.hash.slice(2));
+  } catch {
+    return "";
+  }
+}
+
 function openNamed() {
-  const name = location.hash.startsWith("#/") ? decodeURIComponent(location.hash.slice(2)) : "";
+  const name = namedInAddress();
   if (name) open(name, false);
   else follow();
 }
