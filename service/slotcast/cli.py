@@ -78,8 +78,10 @@ def _hushed_client(verbose: bool) -> Iterator[None]:
     client = logging.getLogger("kafka")
     level = client.level
     client.setLevel(level if verbose else logging.CRITICAL)
-    yield
-    client.setLevel(level)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
 
 
 def _hush_the_client() -> None:

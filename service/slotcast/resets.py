@@ -1,7 +1,7 @@
 """Resets: records appended to the log, by any worker for any instrument.
 
 1. Find the partitions in which the instruments live. Where nobody knows an instrument, these are
-   all partitions: a tombstone for an unknown instrument does nothing.
+   all partitions: a tombstone for an unknown instrument leaves a fresh row, and nothing else.
 2. Append a tombstone for each instrument, or a control record for each partition. Once a record is
    in the log it cannot be lost, whoever dies.
 3. Wait until the committed offset of each partition has passed its record, whoever owns it.
