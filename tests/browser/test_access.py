@@ -118,12 +118,34 @@ def test_a_question_holds_the_focus_and_escape_refuses_it(opened: Open, stage: S
     expect(page.locator("#reset-all")).to_be_focused()
 
 
+SPOKEN = "[aria-live], [role=status], [role=alert], [role=log], output"
+
+
 def test_what_happens_is_said_politely_and_figures_keep_silent(opened: Open, stage: Stage) -> None:
     page = opened(stage.url)
 
-    for polite in ("#done", "#range", ".status"):
+    for polite in ("#done", "#range", "#missing", ".status"):
         assert page.locator(polite).get_attribute("role") == "status"
-    assert page.locator(":is(.tiles, #board, #facts, #chart-said) [aria-live]").count() == 0
+    for figures in (".tiles", "#board", "#facts", "#chart", "#chart-said", "#slots", "#partitions"):
+        assert page.locator(f"{figures}:is({SPOKEN}), {figures} :is({SPOKEN})").count() == 0
+
+
+def test_what_has_the_focus_is_read_out_when_it_is_moved_and_not_at_every_tick(
+    opened: Open, stage: Stage
+) -> None:
+    page = opened(stage.url, height=1400)
+    chart = page.locator("#chart")
+    expect(page.locator("#chart .run")).to_have_count(1)
+    chart.focus()
+    chart.press("ArrowLeft")
+    said, shown = chart.get_attribute("aria-valuetext"), page.locator("#chart-said")
+    expect(shown).to_have_text(said or "")
+
+    for _ in range(5):
+        stage.tick(400)
+    expect(shown).not_to_have_text(said or "")
+
+    assert chart.get_attribute("aria-valuetext") == said
 
 
 def luminance(colour: list[float]) -> float:

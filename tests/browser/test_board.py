@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
@@ -36,6 +36,11 @@ def names(page: Page) -> Locator:
 
 def number(text: str | None) -> float:
     return float((text or "").replace(",", "").replace("\u2212", "-"))
+
+
+def percent(share: float | None) -> str:
+    """As the page writes a share; skill has its sign too."""
+    return DASH if share is None else f"{100 * share:.1f} %"
 
 
 # What it shows
@@ -72,6 +77,33 @@ def test_a_row_follows_its_instrument(opened: Open, stage: Stage) -> None:
         said = cells.nth(3).inner_text()
         assert number(said.split()[0]) == pytest.approx(target["forecast"], rel=1e-3)
         assert said.split()[-1] == target["source"]
+        ends = [number(end) for end in cells.nth(4).inner_text().split(f" {DASH} ")]
+        assert ends == pytest.approx([target["lower"], target["upper"]], rel=1e-3)
+        sign = "" if abs(target["skill"]) < 5e-4 else "+" if target["skill"] > 0 else "\u2212"
+        expect(cells.nth(5)).to_have_text(sign + percent(abs(target["skill"])))
+        expect(cells.nth(6)).to_have_text(percent(target["coverage"]))
+
+
+def test_a_sparkline_has_the_last_values_the_forecast_and_its_interval(
+    opened: Open, stage: Stage
+) -> None:
+    page = opened(stage.url)
+    expect(rows(page)).to_have_count(40)
+    (target,) = get(stage, f"/instruments/{names(page).first.inner_text()}")["targets"]
+    trend = rows(page).first.locator("svg")
+
+    drawn = re.findall(r"[ML](-?[\d.]+) ([\d.]+)", trend.locator(".line").get_attribute("d") or "")
+    heights = [-float(y) for _, y in drawn]
+    top, height = (float(trend.locator(".band").get_attribute(of) or "") for of in ("y", "height"))
+    dot = float(trend.locator(".dot").get_attribute("cy") or "")
+
+    assert [float(x) for x, _ in drawn] == sorted(float(x) for x, _ in drawn)
+    assert len(heights) == len(target["recent"])
+    low, high = min(target["recent"]), max(target["recent"])
+    shares = [(value - low) / (high - low) for value in target["recent"]]
+    least, most = min(heights), max(heights)
+    assert [(y - least) / (most - least) for y in heights] == pytest.approx(shares, abs=0.02)
+    assert top < dot < top + height
 
 
 def test_the_detail_shows_what_was_forecast_and_a_free_run(opened: Open, stage: Stage) -> None:
@@ -183,6 +215,60 @@ def test_a_slot_leads_to_its_instrument(opened: Open, stage: Stage) -> None:
     expect(page.locator("#scale-low")).to_have_text("80.0 %")
 
 
+COLOURS_OF_SLOTS = """
+    (slots) => {
+      const canvas = document.getElementById("slot-map");
+      const cell = 16 * devicePixelRatio;
+      const columns = Math.round(canvas.width / cell);
+      const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return slots.map((slot) => {
+        const place = [slot % columns, Math.floor(slot / columns)];
+        const [x, y] = place.map((n) => Math.round((n + 0.4) * cell));
+        return image.data.slice(4 * (y * image.width + x)).slice(0, 4).join();
+      });
+    }
+"""
+
+
+def test_the_colour_of_a_slot_says_its_skill(opened: Open, stage: Stage) -> None:
+    page = opened(stage.url, height=1400)
+    expect(page.locator("#slot-said")).to_contain_text("held")
+    best, *_ = get(stage, "/instruments?sort=skill&descending=true&limit=1")["instruments"]
+    worst, *_ = get(stage, "/instruments?sort=skill&limit=1")["instruments"]
+
+    slots = [best["slot"], worst["slot"], 40, 41]
+    best_is, worst_is, free_is, also_free = page.evaluate(COLOURS_OF_SLOTS, slots)
+
+    assert free_is == also_free
+    assert len({best_is, worst_is, free_is}) == 3
+
+
+# A free run
+
+
+def test_a_free_run_follows_the_last_tick(opened: Open, servers: ExitStack) -> None:
+    """Also where the tick came too soon after the last run, and none follows."""
+    stage = servers.enter_context(Stage(2))
+    stage.tick(200)
+    name = listed(stage, "limit=1")[0]
+    runs: list[int] = []
+
+    page = opened("about:blank")
+    page.on("response", lambda got: runs.append(got.json()["offset"]) if "steps" in got.url else 0)
+    page.goto(f"{stage.url}/#/{name}")
+    expect(page.locator("#chart .run")).to_have_count(1)
+    stage.tick(20)
+    last = get(stage, f"/instruments/{name}")["offset"]
+    expect(page.locator("#facts")).to_contain_text(f"{last:,}")
+
+    page.wait_for_function(
+        "() => performance.getEntriesByType('resource')"
+        ".filter((one) => one.name.includes('steps')).length === 2"
+    )
+    page.wait_for_timeout(100)
+    assert runs[-1] == last
+
+
 # Resets
 
 
@@ -232,32 +318,98 @@ def test_the_token_is_asked_for_once(opened: Open, servers: ExitStack) -> None:
     assert get(stage, "/instruments")["total"] == 0
 
 
+def test_an_answer_is_for_its_own_question(opened: Open, servers: ExitStack) -> None:
+    stage = servers.enter_context(Stage(6))
+    stage.tick(200)
+    page = opened(stage.url, height=1400)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:  # the driver marks what it calls: no method of a list
+        held.append(route)
+
+    page.route("**/reset", hold)
+    page.get_by_label("Reset partition 0…").click()
+    page.locator("#confirm").click()
+    expect(page.locator("#confirm")).to_be_disabled()
+    page.locator("#refrain").click()
+    page.get_by_label("Reset partition 1…").click()
+
+    held[0].continue_()
+
+    expect(page.locator("#done")).to_contain_text("Reset of partition 0 is committed")
+    expect(page.locator("#asking")).to_contain_text("Reset partition 1?")
+    expect(page.locator("#confirm")).to_be_enabled()
+
+
 # Several workers
 
 
+@pytest.mark.complains("status of (404|503)")
+def test_the_list_is_of_all_workers_or_says_what_it_lacks(opened: Open, servers: ExitStack) -> None:
+    stage = servers.enter_context(Stage(12, workers=2))
+    stage.broker.assign(stage.services[1].worker.parts.log, 1)
+    stage.tick(600)
+    everyone, here = sorted(stage.market.names), listed(stage, "workers=this")
+    (away, *_) = [name for name in everyone if name not in here]
+
+    page = opened(stage.url, height=1400)
+
+    expect(names(page)).to_have_text(everyone)
+    expect(page.locator("#range")).to_have_text(f"1{DASH}12 of 12")
+    expect(page.locator("#worker")).to_have_text("worker-0, one of 2 workers")
+    expect(page.locator("#partitions tbody tr").nth(1)).to_contain_text("at worker-1")
+    page.locator("#search").fill(away)
+    expect(names(page)).to_have_text([away])
+    names(page).first.click()
+    expect(page.locator("#detail-where")).to_contain_text("partition 1")
+    expect(page.locator("#detail-where")).to_contain_text("worker-1")
+    expect(page.locator("#chart .run")).to_have_count(1)
+    before = number(rows(page).first.locator("td").last.inner_text())
+    stage.tick(600)
+    expect(rows(page).first.locator("td").last).not_to_have_text(f"{before:,.0f}")
+    page.locator("#search").fill("")
+    stage.services[1].stop()
+    expect(page.locator("#missing")).to_contain_text("Without partition 1: no worker has")
+    expect(names(page)).to_have_text(here)
+
+
 @pytest.mark.complains("status of 404")
-def test_what_another_worker_holds_is_found_by_its_name(opened: Open, servers: ExitStack) -> None:
+def test_an_instrument_that_nobody_has_is_said_to_be_unknown(opened: Open, stage: Stage) -> None:
+    page = opened(f"{stage.url}/#/nobody")
+
+    expect(page.locator("#detail-fault")).to_contain_text("no instrument 'nobody'")
+
+
+def test_a_slot_is_one_of_this_worker(opened: Open, servers: ExitStack) -> None:
+    stage = servers.enter_context(Stage(12, workers=2))
+    stage.broker.assign(stage.services[1].worker.parts.log, 1)
+    stage.tick(600)
+    (mine,) = listed(stage, "workers=this&slot=0")
+    page = opened(stage.url, height=1400)
+    slots = page.locator("#slot-map")
+    expect(page.locator("#slot-said")).to_contain_text("held")
+    slots.focus()
+
+    slots.press("ArrowRight")
+    expect(page.locator("#slot-said")).to_contain_text(f"Slot 0: {mine}")
+
+
+@pytest.mark.complains("status of 503")
+def test_without_a_registry_nothing_is_said_to_be_reset(opened: Open, servers: ExitStack) -> None:
     stage = servers.enter_context(Stage(12, workers=2))
     stage.broker.assign(stage.services[1].worker.parts.log, 1)
     stage.tick(600)
     here = listed(stage, "workers=this")
     (away, *_) = [name for name in stage.market.names if name not in here]
-    page = opened(stage.url, height=1400)
+    page = opened("about:blank")
+    page.route("**/workers", lambda route: route.fulfill(status=503, json={"title": "away"}))
 
-    expect(page.locator("#partitions tbody tr").nth(1)).to_contain_text("at worker-1")
-    said = f"1{DASH}{len(here)} of {len(here)} here, 12 on all workers"
-    expect(page.locator("#range")).to_have_text(said)
-    page.locator("#search").fill(away)
-    expect(page.locator("#range")).to_have_text("0 here, 1 on all workers")
-    page.locator("#elsewhere").click()
+    page.goto(f"{stage.url}/#/{away}")
 
-    expect(page.locator("#detail-name")).to_have_text(away)
-    expect(page.locator("#detail-where")).to_contain_text("partition 1")
-    expect(page.locator("#detail-where")).to_contain_text("worker-1")
     expect(page.locator("#chart .run")).to_have_count(1)
-    page.locator("#search").fill("nobody")
-    page.locator("#elsewhere").click()
-    expect(page.locator("#detail-fault")).to_contain_text("no instrument 'nobody'")
+    stage.tick(100)
+    expect(page.locator("#facts")).to_contain_text(f"{get(stage, f'/instruments/{away}')['ticks']}")
+    expect(page.locator("#detail-fault")).to_be_hidden()
 
 
 # Losing the service

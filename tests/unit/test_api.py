@@ -568,7 +568,9 @@ def test_the_first_event_brings_the_part_that_is_watched() -> None:
 
 
 def test_what_comes_into_the_watched_part_again_is_sent_again() -> None:
-    feed = Feed(busy := FakeReadings(["A", "B"]), Watch(sort="ticks", descending=True, limit=1))
+    feed = Feed(
+        busy := FakeReadings(["A", "B"]), Watch(sort="ticks", descending=True, limit=1), alone()
+    )
 
     for name, most in (("A", 5), ("B", 10), ("A", 20)):
         while busy.instrument(name).ticks < most:
@@ -592,7 +594,7 @@ def test_a_stream_sends_the_instrument_and_the_slots_that_are_asked_for() -> Non
 
 def test_the_slots_are_in_every_fourth_event() -> None:
     busy = FakeReadings(["A"])
-    feed = Feed(busy, Watch(slots="skill"))
+    feed = Feed(busy, Watch(slots="skill"), alone())
     maps = []
 
     for _ in range(9):

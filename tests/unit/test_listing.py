@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,3 +175,50 @@ def test_a_part_that_is_too_far_down_is_refused_with_the_ways_out() -> None:
 def test_a_list_of_this_worker_asks_nobody() -> None:
     assert Listing().workers == "all"
     assert Listing(workers="this").view() == Window().view()
+
+
+# Streams
+
+
+def events(stream: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: "))
+
+
+def test_a_stream_is_of_all_workers_and_brings_what_ticked_at_any(group: Group) -> None:
+    with group.clients[0].stream("GET", "/events") as stream:
+        found = events(stream)
+        first = next(found)
+        group.workers[1].readings.tick("b/c", 5.0)
+        second = next(found)
+
+    assert [one["instrument"] for one in first["instruments"]] == ["A", "b/c"]
+    assert (first["total"], first["missing"], first["faults"]) == (2, [], [])
+    (changed,) = second["instruments"]
+    assert (changed["instrument"], changed["targets"][0]["value"]) == ("b/c", 5.0)
+
+
+def test_a_stream_of_this_worker_asks_nobody(group: Group) -> None:
+    group.workers[1].announce(refused_port())
+
+    with group.clients[0].stream("GET", "/events?workers=this") as stream:
+        first = next(events(stream))
+
+    assert [one["instrument"] for one in first["instruments"]] == ["A"]
+    assert first["faults"] == []
+
+
+def test_a_stream_names_what_it_lacks_and_goes_on(group: Group) -> None:
+    group.workers[1].announce(refused_port())
+
+    with group.clients[0].stream("GET", f"/events?offset={listing.MOST}") as stream:
+        too_far = next(events(stream))
+    with group.clients[0].stream("GET", "/events") as stream:
+        found = events(stream)
+        without = next(found)
+        group.workers[1].announce(group.workers[1].server.url)
+        whole = next(found)
+
+    assert "workers=this" in too_far["faults"][0]
+    assert (without["total"], without["missing"]) == (1, [1])
+    assert "worker-1" in without["faults"][0]
+    assert (whole["total"], whole["missing"], whole["faults"]) == (2, [], [])

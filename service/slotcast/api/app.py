@@ -22,8 +22,8 @@ from slotcast.workers.peers import Peers
 
 DESCRIPTION = (
     "Forecasts of the next tick of every instrument, as of the last commit. Every worker of a "
-    "group answers for every instrument, and lists all; streams are of one worker. Names of "
-    "instruments in paths are percent-encoded. Errors are RFC 9457 problems."
+    "group answers for every instrument, and lists all. Names of instruments in paths are "
+    "percent-encoded. Errors are RFC 9457 problems."
 )
 
 
@@ -39,7 +39,7 @@ def create_app(readings: Readings, metrics: Metrics, http: HttpSettings, peers: 
     )
     app.state.readings, app.state.metrics, app.state.http = readings, metrics, http
     app.state.peers = peers
-    app.state.events = Events(readings)
+    app.state.events = Events(readings, peers)
     app.state.free_runs = CapacityLimiter(reads.FREE_RUNS)
     app.state.resets = CapacityLimiter(writes.RESETS)
     app.state.relays = CapacityLimiter(relay.RELAYS)

@@ -1,35 +1,57 @@
 """Server-sent events: what changed in the watched part of the list, at most twice a second.
 
 A stream follows one part of the list, as a page shows it, so it costs the same with ten instruments
-as with a hundred thousand. It keeps no history and does not resume: who wants to see another part
-connects anew.
+as with a hundred thousand. Where other workers have a part of the list they are asked for it, about
+once a second. It keeps no history and does not resume: who wants to see another part connects anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from slotcast.api import problems, records
+from slotcast.api.listing import others_have, page_of_all
 from slotcast.board.views import InstrumentView, MemoryUnavailable, Readings
+from slotcast.workers.peers import Peers
 
 IDLE = b": idle\n\n"
 RECONNECT = b"retry: 1000\n\n"
 REFRESH_LIMIT = 10  # idle events in a row before a full one is sent again
 MAP_EVERY = 4  # events: the slots are many, and change slowly
+MERGE_EVERY = 2  # events: other workers are asked for each
+MADE_AT_ONCE = 8  # each holds a thread, and other workers may be slow to answer
 Key = tuple[int, str]
+Listed = InstrumentView | records.Instrument
+
+
+class Part(NamedTuple):
+    """The part of the list that is watched, and what the list lacks."""
+
+    instruments: Sequence[Listed]
+    total: int
+    missing: Sequence[int] = ()
+    faults: Sequence[str] = ()
 
 
 class Events:
     """All open event streams of one app. `close` ends them, from the event loop's thread."""
 
-    def __init__(self, readings: Readings, interval_s: float = 0.5, streams_max: int = 32) -> None:
-        self._readings, self._interval_s = readings, interval_s
+    def __init__(
+        self,
+        readings: Readings,
+        peers: Peers,
+        interval_s: float = 0.5,
+        streams_max: int = 32,
+    ) -> None:
+        self._readings, self._peers, self._interval_s = readings, peers, interval_s
+        self._lane = CapacityLimiter(MADE_AT_ONCE)
         self.streams_max = streams_max
         self._closing = asyncio.Event()
         self.open = 0
@@ -51,10 +73,10 @@ class Events:
 
     async def stream(self, watch: records.Watch) -> AsyncIterator[bytes]:
         """The events of one reader, until it leaves or `close`."""
-        feed = Feed(self._readings, watch)
+        feed = Feed(self._readings, watch, self._peers)
         yield RECONNECT
         while True:
-            yield await run_in_threadpool(feed.advance)
+            yield await to_thread.run_sync(feed.advance, limiter=self._lane, abandon_on_cancel=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._interval_s)
             if self._closing.is_set():
@@ -82,8 +104,10 @@ class EventStream(StreamingResponse):
 class Feed:
     """What one reader watches, and what it has been sent of it."""
 
-    def __init__(self, readings: Readings, watch: records.Watch) -> None:
-        self._readings, self._watch = readings, watch
+    def __init__(self, readings: Readings, watch: records.Watch, peers: Peers) -> None:
+        self._readings, self._watch, self._peers = readings, watch, peers
+        self._merged: Part | None = None
+        self._turn = 0
         self._sent: dict[Key, object] = {}
         """Instruments of the part as last sent -> what tells whether they have changed."""
         self._last: object = None
@@ -91,12 +115,12 @@ class Feed:
 
     def advance(self) -> bytes:
         """The next event: news as one `data:` line, else a comment that keeps the line open."""
-        page = self._readings.instruments(self._watch.view())
-        now = {(v.partition, v.instrument): _stamp(v) for v in page.instruments}
-        changed = [v for v in page.instruments if self._is_news(v)]
+        part = self._part()
+        now = {(v.partition, v.instrument): _stamp(v) for v in part.instruments}
+        changed = [v for v in part.instruments if self._is_news(v)]
         self._sent = now
         summary, readiness = self._readings.summary(), self._readings.readiness()
-        last, self._last = self._last, (summary, readiness, list(now), page.total)
+        last, self._last = self._last, (summary, readiness, list(now), part[1:])
         self._idle += 1
         if not changed and self._last == last and self._idle < REFRESH_LIMIT:
             return IDLE
@@ -105,7 +129,9 @@ class Feed:
         event = records.Event(
             summary=records.Summary.model_validate(summary),
             readiness=records.Ready.model_validate(readiness),
-            total=page.total,
+            total=part.total,
+            missing=list(part.missing),
+            faults=list(part.faults),
             order=list(now),
             instruments=[records.Instrument.model_validate(view) for view in changed],
             instrument=self._watched(),
@@ -113,7 +139,27 @@ class Feed:
         )
         return b"data: " + event.model_dump_json().encode() + b"\n\n"
 
-    def _is_news(self, view: InstrumentView) -> bool:
+    def _part(self) -> Part:
+        """This worker's, and every second time that of all, where others have some of it."""
+        self._turn += 1
+        if self._watch.workers == "this" or not others_have(self._readings, self._peers):
+            self._merged = None
+        elif self._merged is None or self._turn % MERGE_EVERY == 0:
+            self._merged = self._part_of_all()
+        return self._merged or self._own_part()
+
+    def _own_part(self, *faults: str) -> Part:
+        page = self._readings.instruments(self._watch.view())
+        return Part(page.instruments, page.total, faults=faults)
+
+    def _part_of_all(self) -> Part:
+        try:
+            page = page_of_all(self._readings, self._peers, self._watch)
+        except problems.Refused as refused:
+            return self._own_part(refused.detail)
+        return Part(page.instruments, page.total, page.missing, page.faults)
+
+    def _is_news(self, view: Listed) -> bool:
         return self._sent.get((view.partition, view.instrument)) != _stamp(view)
 
     def _watched(self) -> records.InstrumentAnswer | None:
@@ -131,6 +177,6 @@ class Feed:
         return records.SlotMap.model_validate(self._readings.slot_map(measure))
 
 
-def _stamp(view: InstrumentView) -> object:
+def _stamp(view: Listed) -> object:
     """Another one whenever the instrument ticked, was reset or changed its slot."""
     return view.offset, view.origin, view.ticks, view.slot

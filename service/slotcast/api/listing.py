@@ -49,6 +49,14 @@ def own_page(readings: Readings, window: Window, *, whole: bool = False) -> Inst
     )
 
 
+def others_have(readings: Readings, peers: Peers) -> bool:
+    """Whether there are partitions that are not this worker's; so if nobody can tell."""
+    try:
+        return not readings.live().issuperset(peers.everywhere())
+    except MemoryUnavailable:
+        return True
+
+
 def page_of_all(readings: Readings, peers: Peers, window: Window) -> InstrumentPage:
     """The list of all workers that answer."""
     wanted: set[int] = set()

@@ -183,5 +183,5 @@ def show_metrics(request: Request) -> Response:
     },
 )
 async def show_events(request: Request, watch: Annotated[records.Watch, Query()]) -> Response:
-    """A stream of `Event` records, at most two a second, of a part of this worker's list."""
+    """A stream of `Event` records, at most two a second, of a part of the list of all workers."""
     return EventStream(request.app.state.events, watch)

@@ -206,7 +206,7 @@ class Listing(Window):
     )
 
 
-class Watch(Window):
+class Watch(Listing):
     """What an event stream follows: a part of the list, and on request more."""
 
     instrument: str | None = Field(None, description="Send this one whole, with every event.")
@@ -221,6 +221,8 @@ class Event(Record):
     summary: Summary
     readiness: Ready
     total: int = Field(description="How many instruments match.")
+    missing: list[int] = Field(description="Partitions that nobody could be asked about.")
+    faults: list[str] = Field(description="Why not; empty when the list is whole.")
     order: list[tuple[int, str]] = Field(
         description="Partition and name of the instruments in the part, in order."
     )

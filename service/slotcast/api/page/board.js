@@ -1,6 +1,6 @@
 // The live page: one event stream into the tiles, the table, the detail, the slots and the partitions.
 
-import { Detail, read } from "./detail.js";
+import { Detail } from "./detail.js";
 import { at, made, show } from "./elements.js";
 import { count, plural, share, skill } from "./figures.js";
 import { Partitions } from "./partitions.js";
@@ -17,8 +17,7 @@ const resets = new Resets();
 const seen = []; // [time, ticks], the last few seconds
 let page = 0;
 let total = 0;
-let others = []; // other workers
-let everywhere = 0; // how many match at all workers together, 0 while there are no others
+let others = null; // other workers, null while nobody knows
 let typing = 0;
 let opener = null; // what had the focus before the detail was opened
 
@@ -28,8 +27,6 @@ const detail = new Detail(close);
 const slots = new SlotMap(open);
 const partitions = new Partitions((number) => resets.partition(number), (entries) => {
   others = entries;
-  offerElsewhere();
-  countEverywhere();
 });
 
 function follow() {
@@ -43,18 +40,6 @@ function follow() {
     slots: at("measure").value,
     instrument: detail.name ?? undefined,
   });
-  countEverywhere();
-}
-
-/** The table is of this worker; how many all of them have is said beside it. */
-async function countEverywhere() {
-  const search = at("search").value.trim();
-  const shared = others.some((entry) => entry.partitions.length);
-  const found = shared ? await read(`instruments?limit=1&search=${encodeURIComponent(search)}`) : {};
-  const { total: counted = 0 } = found;
-  if (counted === everywhere || search !== at("search").value.trim()) return;
-  everywhere = counted;
-  showRange();
 }
 
 function pageSize() {
@@ -81,7 +66,8 @@ function take(event) {
   }
   table.update(event.order, event.instruments);
   showRange();
-  detail.take(event.instrument, others.length > 0);
+  showMissing(event);
+  detail.take(event.instrument, others === null || others.length > 0);
   slots.show(event.slot_map);
   partitions.show(event.summary.partitions);
   if (detail.name === null && wide.matches && opener === null && table.first) openFirst();
@@ -114,7 +100,7 @@ function showReadiness({ ready, reasons }) {
 }
 
 function showSummary(summary) {
-  show("worker", summary.worker);
+  show("worker", others?.length ? `${summary.worker}, one of ${others.length + 1} workers` : summary.worker);
   show("ticks", count(summary.ticks));
   show("rate", rate(summary.ticks));
   show("forecasts", count(summary.forecasts));
@@ -142,21 +128,20 @@ function rate(ticks) {
 function showRange() {
   const from = page * pageSize();
   const to = Math.min(from + pageSize(), total);
-  const here = total ? `${count(from + 1)}–${count(to)} of ${count(total)}` : "";
-  show("range", everywhere ? `${here || "0"} here, ${count(everywhere)} on all workers` : here);
+  show("range", total ? `${count(from + 1)}–${count(to)} of ${count(total)}` : "");
   at("back").disabled = page === 0;
   at("on").disabled = to >= total;
   at("moving").hidden = !table.moving;
   at("empty").hidden = total > 0;
-  offerElsewhere();
+  const wanted = at("search").value.trim();
+  show("empty-said", wanted ? `No instrument matches “${wanted}”.` : "Waiting for ticks…");
 }
 
-/** What this worker does not have, another one may: reading finds it by its whole name. */
-function offerElsewhere() {
-  const wanted = at("search").value.trim();
-  show("empty-said", wanted ? `No instrument of this worker matches “${wanted}”.` : "Waiting for ticks…");
-  at("elsewhere").hidden = !wanted || !others.length;
-  show("elsewhere", `Look for “${wanted}” at ${plural(others.length, "other worker")}`);
+/** The list is of all workers; what it lacks is said beside it. */
+function showMissing({ missing, faults }) {
+  at("missing").hidden = !faults.length;
+  const lacking = missing.length ? `Without ${missing.length === 1 ? "partition" : "partitions"} ${missing.join(", ")}: ` : "";
+  show("missing", `${lacking}${faults.join("; ")}.`);
 }
 
 // The detail
@@ -213,7 +198,6 @@ at("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => turnTo(0), TYPING_MS);
 });
-at("elsewhere").addEventListener("click", () => open(at("search").value.trim()));
 at("size").addEventListener("change", () => turnTo(0));
 at("back").addEventListener("click", () => turnTo(page - 1));
 at("on").addEventListener("click", () => turnTo(page + 1));

@@ -57,7 +57,7 @@ export class Chart {
       ...grid(y, texts, left, width), ...axis(now, width, left, past.length, ahead.length),
       ...pastLayers(past, y), ...aheadLayers(past.at(-1), ahead, y, now), this.#cursor(y),
     );
-    this.#tell();
+    this.#tell(document.activeElement !== this.box); // what has the focus is read out when it changes
   }
 
   #cursor(y) {
@@ -96,15 +96,16 @@ export class Chart {
     if (this.#at === n) return;
     this.#at = n;
     this.place?.();
-    this.#tell();
+    this.#tell(true);
   }
 
-  #tell() {
+  #tell(aloud) {
     const { decimals } = this.#shown ?? {};
     if (decimals === undefined) return;
     const one = this.#points[this.#at];
     const text = one ? told(one, decimals) : summed(this.#points);
     setText(this.said, text);
+    if (!aloud) return;
     const now = this.#at ?? this.#points.findIndex((point) => point.ago === 0);
     setAttributes(this.box, {
       "aria-valuemax": Math.max(0, this.#points.length - 1), "aria-valuenow": Math.max(0, now), "aria-valuetext": text,

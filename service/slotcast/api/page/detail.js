@@ -6,6 +6,7 @@ import { at, made, setText, show } from "./elements.js";
 import * as figures from "./figures.js";
 
 const RUN_MS = 2000; // a free run computes: not more often than this
+const AGAIN_MS = 100;
 const READ_MS = 2000;
 const GONE = "Its memory was reset: it is here again with its next tick.";
 
@@ -15,6 +16,7 @@ export class Detail {
   #run = null;
   #ranAt = -Infinity;
   #running = false;
+  #due = 0;
   #decimals;
   #readAt = -Infinity;
 
@@ -55,7 +57,7 @@ export class Detail {
     this.panel.hidden = true;
   }
 
-  /** What an event says of the instrument; null where this worker does not have it: others may. */
+  /** What an event says of the instrument; null where this worker does not have it: `others` may. */
   take(view, others) {
     if (this.#name === null) return;
     if (view?.instrument === this.#name) this.#show(view);
@@ -98,9 +100,15 @@ export class Detail {
     at("target").replaceChildren(...targets.map(({ name }) => made("option", { textContent: name })));
   }
 
-  /** Run freely again, unless the last one is younger than this. */
+  /** Run freely again; if the last one is younger than this, then when it is not any more. */
   async #renewRun(age = 0) {
-    if (this.#name === null || this.#running || performance.now() - this.#ranAt < age) return;
+    clearTimeout(this.#due);
+    if (this.#name === null) return;
+    const wait = this.#ranAt + age - performance.now();
+    if (wait > 0 || this.#running) {
+      this.#due = setTimeout(() => this.#renewRun(age), Math.max(wait, AGAIN_MS));
+      return;
+    }
     this.#running = true;
     const [name, steps] = [this.#name, at("steps").value];
     const run = await read(`instruments/${encodeURIComponent(name)}/forecast?steps=${steps}`);

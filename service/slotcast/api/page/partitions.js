@@ -44,7 +44,8 @@ export class Partitions {
   }
 
   async #askWorkers() {
-    const { worker, workers = [], unassigned = [] } = await read("workers");
+    const { worker, workers, unassigned } = await read("workers");
+    if (!workers) return; // nobody knows now: what was known may still be so
     const others = workers.filter((entry) => entry.worker !== worker);
     this.#others = [
       ...others.flatMap((entry) => entry.partitions.map((partition) => [partition, entry])),
@@ -63,7 +64,6 @@ class Line {
     }
     this.said = this.phase.appendChild(made("span"));
     this.progress = made("progress", { max: 1, "aria-label": `Recovery of partition ${number}` });
-    this.place = made("a");
     this.reset = this.actions.appendChild(made("button", {
       type: "button", className: "careful", textContent: "Reset…", "aria-label": `Reset partition ${number}…`,
     }));
@@ -75,7 +75,6 @@ class Line {
     setText(this.said, recovering ? `recovering ${Math.floor(100 * replay_done)} %` : phase);
     this.said.className = `phase ${phase}`;
     this.said.title = damage;
-    this.place.remove();
     if (recovering) this.phase.append(this.progress);
     else this.progress.remove();
     this.progress.value = replay_done;
@@ -89,12 +88,8 @@ class Line {
   other(entry) {
     this.progress.remove();
     this.said.className = "phase";
-    setText(this.said, entry ? "at " : "nobody has it live");
-    if (entry) {
-      this.place.href = entry.url;
-      setText(this.place, entry.worker);
-      this.phase.append(this.place);
-    } else this.place.remove();
+    setText(this.said, entry ? `at ${entry.worker}` : "nobody has it live");
+    this.said.title = entry ? `${entry.url}, for other workers` : "";
     for (const cell of [this.lag, this.snapshot, this.instruments]) setText(cell, "–");
   }
 }

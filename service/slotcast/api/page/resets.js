@@ -45,15 +45,19 @@ export class Resets {
   }
 
   async #send() {
+    const wanted = this.#wanted;
     if (!at("token-field").hidden) sessionStorage.setItem(TOKEN, at("token").value);
     at("token").value = "";
     at("confirm").disabled = true;
-    const answer = await post("reset", this.#wanted.body).catch(() => null);
+    const answer = await post("reset", wanted.body).catch(() => null);
+    const said = await answer?.json().catch(() => null);
+    if (answer?.ok && said) this.#tell(wanted.what, said);
+    // Meanwhile something else may be asked, or nothing: an answer is for its own question.
+    if (wanted !== this.#wanted || !this.dialog.open) return;
     at("confirm").disabled = false;
-    if (answer?.ok) return this.#done(await answer.json());
-    if (answer?.status === 401) return this.#wantToken();
-    const problem = await answer?.json().catch(() => null);
-    return setText(at("asking-fault"), problem?.detail ?? "The service did not answer: try again.");
+    if (answer?.ok) this.dialog.close();
+    else if (answer?.status === 401) this.#wantToken();
+    else setText(at("asking-fault"), said?.detail ?? "The service did not answer: try again.");
   }
 
   #wantToken() {
@@ -64,11 +68,9 @@ export class Resets {
     at("token").focus();
   }
 
-  #done({ committed, receipts }) {
-    this.dialog.close();
+  #tell(what, { committed, receipts }) {
     const [{ partition, offset }] = receipts;
     const where = receipts.length === 1 ? `partition ${partition}, offset ${offset}` : `${receipts.length} records`;
-    const what = this.#wanted.what;
     setText(at("done"), committed
       ? `Reset of ${what} is committed (${where}).`
       : `Reset of ${what} is in the log (${where}) and follows; its commit was not seen yet.`);

@@ -44,7 +44,7 @@ export class SlotMap {
     this.#cells = map.cells.slice(0, map.cells.replace(/\.+$/, "").length + FREE_SHOWN);
     this.#draw();
     if (scale !== before) this.#drawScale();
-    this.#tell();
+    this.#tell(document.activeElement !== this.canvas); // what has the focus is read out when it changes
   }
 
   #draw() {
@@ -100,12 +100,11 @@ export class SlotMap {
   }
 
   #step(event) {
-    const from = this.#at ?? 0;
-    if (event.key === "Enter") return this.#open(from);
+    if (event.key === "Enter") return this.#open(this.#at);
     const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns }[event.key];
     if (by === undefined || !this.#map) return undefined;
     event.preventDefault();
-    const to = this.#at === null ? 0 : from + by;
+    const to = this.#at === null ? 0 : this.#at + by;
     return this.#look(Math.min(this.#cells.length - 1, Math.max(0, to)));
   }
 
@@ -115,13 +114,13 @@ export class SlotMap {
     this.#draw();
     clearTimeout(this.#naming);
     if (slot !== null && this.#cells[slot] !== ".") {
-      this.#naming = setTimeout(() => this.#name(slot).then(() => this.#tell()), NAMED_MS);
+      this.#naming = setTimeout(() => this.#name(slot).then(() => this.#tell(true)), NAMED_MS);
     }
-    this.#tell();
+    this.#tell(true);
   }
 
   async #name(slot) {
-    const page = await read(`instruments?slot=${slot}&limit=1`);
+    const page = await read(`instruments?slot=${slot}&limit=1&workers=this`);
     this.#named = [slot, page.instruments?.[0] ?? null];
     return this.#named[1];
   }
@@ -132,9 +131,10 @@ export class SlotMap {
     if (found) this.onOpen(found.instrument);
   }
 
-  #tell() {
+  #tell(aloud) {
     const text = this.#said();
     setText(at("slot-said"), text);
+    if (!aloud) return;
     setAttributes(this.canvas, {
       "aria-valuemin": 0, "aria-valuemax": Math.max(0, this.#cells.length - 1),
       "aria-valuenow": this.#at ?? 0, "aria-valuetext": text,
