@@ -100,7 +100,10 @@ def build_worker(
     ready = ready or ReadyBundle(Predictor(load_bundle(settings)))
     bundle, identity, parser = ready.bundle, ready.numerics, ready.parser
     store = RestingStore(store, clock, metrics.tell_store)
-    engine = Engine(ready.predictor, settings.worker.slots, settings.worker.max_poll_ticks)
+    of_worker = settings.worker
+    engine = Engine(
+        ready.predictor, of_worker.slots, of_worker.max_poll_ticks, of_worker.most_rows_mb
+    )
     residence, board = Residence(engine, store), Board(bundle)
     recovery = Recovery(
         log=log,
@@ -134,6 +137,7 @@ def build_worker(
             settings.store.snapshot_interval_s,
             clock,
             metrics.snapshot_seconds.observe,
+            recovery.prove,
         ),
         board=board,
         metrics=metrics,

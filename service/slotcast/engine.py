@@ -53,9 +53,15 @@ class Stepped:
 class Engine:
     """Rows, slots and the predictor of one bundle."""
 
-    def __init__(self, predictor: Predictor, slots: int, max_poll_ticks: int) -> None:
-        """`slots` stay resident between commits, up to `max_poll_ticks` more during a poll."""
+    def __init__(
+        self, predictor: Predictor, slots: int, max_poll_ticks: int, most_rows_mb: float = 0.0
+    ) -> None:
+        """`slots` stay resident between commits, up to `max_poll_ticks` more during a poll.
+
+        Rows that cannot leave meanwhile may take up to `most_rows_mb`.
+        """
         self.predictor = predictor
+        self._most_rows_mb = most_rows_mb
         self.slots = Slots(slots + max_poll_ticks)
         self.kept, self.most_ticks = slots, max_poll_ticks
         self.rows, self.memory = predictor.layout.allocate(self.slots.capacity)
@@ -66,6 +72,23 @@ class Engine:
         """Distinct instruments of `names` that are not resident, in order of appearance."""
         here = self.slots.of_partition(partition)
         return [name for name in dict.fromkeys(names) if name not in here]
+
+    def make_room(self, count: int) -> bool:
+        """Have free slots for so many; whether there are, and may be."""
+        capacity = self.slots.capacity
+        missing = count - (capacity - self.slots.used)
+        if missing <= 0:
+            return True
+        most = int(self._most_rows_mb * 1e6) // self.rows.dtype.itemsize
+        if capacity + missing > most:
+            return False
+        more = min(max(missing, capacity // 2), most - capacity)
+        rows, memory = self.predictor.layout.allocate(capacity + more)
+        rows[:capacity] = self.rows
+        self.rows, self.memory = rows, memory
+        self.dirty = np.concatenate([self.dirty, np.zeros(more, np.bool_)])
+        self.slots.grow(more)
+        return True
 
     def admit(self, partition: int, name: str, row: NDArray[np.void] | None = None) -> int:
         """Give an instrument a slot, with its row or a fresh one (None)."""

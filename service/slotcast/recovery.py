@@ -2,6 +2,7 @@
 
 1. Read the committed offset C and its note. None: this is the very first start; commit the origin.
    Without a note, or of a topic that is gone: what is missing is looked for, else `damage` decides.
+   Commit C as it stands: only the owner can, and nobody else may touch the store.
 2. Claim the partition in the store and read header and index. Damaged or foreign: clear the store
    and begin at the origin.
 3. Silent replay: step the log from the watermark to C, publish nothing.
@@ -98,6 +99,7 @@ class Recovery:
         """
         known = yield from self._known(partition)
         at("recovery-asked")
+        yield from self._prove_ownership(partition, known)
         if trusted:
             try:
                 yield from self._restore(partition, known, trusted)
@@ -106,8 +108,8 @@ class Recovery:
                 differs = isinstance(error, FingerprintDiffers)
                 self.decided("replay", "fingerprint" if differs else "snapshot")
                 trusted = False
+                yield from self._prove_ownership(partition, known)  # that took a while
         if not trusted:
-            yield from self._prove_ownership(partition, known)
             at("recovery-distrusted")
             try:
                 yield from self._restore(partition, known, trusted)
@@ -186,13 +188,19 @@ class Recovery:
         return Known(committed, None, None, damage)
 
     def _prove_ownership(self, partition: Partition, known: Known) -> Iterator[bool]:
-        """Only its owner may clear a snapshot, and only the owner can commit."""
+        """Only its owner may claim or clear a snapshot, and only the owner can commit."""
         if known.committed.offset != NOWHERE:
             yield from self._publish(partition.number, known.committed)
 
+    def prove(self, partition: Partition) -> None:
+        """The same for a live partition. Raises CommitFailed, NotYet."""
+        self.log.publish(Outbox(offsets={partition.number: self._standing(partition)}))
+
     def _commit(self, partition: Partition) -> Iterator[bool]:
-        offset = Committed(partition.committed, self.note(partition).text())
-        yield from self._publish(partition.number, offset)
+        yield from self._publish(partition.number, self._standing(partition))
+
+    def _standing(self, partition: Partition) -> Committed:
+        return Committed(partition.committed, self.note(partition).text())
 
     def _stored_origin(self, partition: Partition) -> Generator[bool, None, int | None]:
         """Where memory began, if the store has a snapshot of ours."""
@@ -302,4 +310,5 @@ class Recovery:
         partition.replay_at = int(batch.offsets[-1]) + 1
         partition.stepped_ms = int(batch.timestamps_ms[-1])
         self.replayed(len(stepped.ticked))
-        self.residence.page_out({partition.number: partition})
+        for error in self.residence.page_out({partition.number: partition}).fenced.values():
+            raise error

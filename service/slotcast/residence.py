@@ -8,6 +8,7 @@ never taken for a new instrument: `SnapshotDamaged` sends the partition into rec
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,24 @@ from slotcast.snapshots.snapshot import (
     encode_row,
     share_at,
 )
-from slotcast.store.port import Store, StoredRow, StoreUnavailable
+from slotcast.store.port import Store, StoredRow, StoreFenced, StoreUnavailable
 from slotcast_models.columns import Plan
 from slotcast_models.fresh import wipe
 from slotcast_models.memory import APPLIED, MARK_A, MARK_B, NEVER, SEQUENCE, TIME, view
 
 WRITE_ROWS = 256
 """Rows in one fenced write."""
+
+
+class NoSlotLeft(StoreUnavailable):
+    """Rows cannot leave while the store is away, and may not take more memory."""
+
+
+class Left(NamedTuple):
+    """Who was paged out, as (partition, instrument), and partitions whose claim is not ours."""
+
+    paged_out: list[tuple[int, str]]
+    fenced: dict[int, StoreFenced]
 
 
 class Residence:
@@ -42,15 +54,15 @@ class Residence:
     def bring_in(self, partition: Partition, names: Sequence[str]) -> None:
         """Make every instrument of `names` resident.
 
-        Raises StoreUnavailable when a row cannot be read or no slot is left, SnapshotDamaged when a
-        row is not what the index says.
+        Raises StoreUnavailable when a row cannot be read, NoSlotLeft, SnapshotDamaged when a row is
+        not what the index says.
         """
         engine = self._engine
         absent = engine.absent(partition.number, names)
-        if len(absent) > engine.slots.capacity - engine.slots.used:
-            raise StoreUnavailable(
-                f"no slot for {len(absent)} instruments: rows cannot be paged out, "
-                "bring the store back or raise worker.slots"
+        if not engine.make_room(len(absent)):
+            raise NoSlotLeft(
+                f"no slot for {len(absent)} instruments: rows cannot be paged out, and may not take"
+                " more than worker.most_rows_mb: bring the store back, or raise that"
             )
         stored = [name for name in absent if name in partition.index]
         rows = self._read(partition, stored)
@@ -146,28 +158,42 @@ class Residence:
         self._engine.forget(partition.number)
         self._unsure.pop(partition.number, None)
 
-    def page_out(self, partitions: dict[int, Partition]) -> list[tuple[int, str]]:
+    def forget_store(self, partition: Partition) -> bool:
+        """Forget what the store had, if all of it is resident; whether it is."""
+        here = self._engine.slots.of_partition(partition.number)
+        if partition.index.keys() - here.keys():
+            return False
+        self._unsure.pop(partition.number, None)
+        partition.claim, partition.index = None, {}
+        self._engine.dirty[self._engine.residents(partition.number)] = True
+        return True
+
+    def page_out(self, partitions: dict[int, Partition]) -> Left:
         """Release these partitions' least recently ticked instruments beyond the configured slots.
 
-        Called between commits (or slices of a replay) only. Returns the (partition, instrument)
-        pairs that left. Raises StoreError; what was written before is released.
+        Called between commits (or slices of a replay) only. Raises StoreError; what was written
+        before is released.
         """
-        engine, left = self._engine, list[tuple[int, str]]()
+        engine, left, fenced = self._engine, list[tuple[int, str]](), dict[int, StoreFenced]()
         over = engine.slots.used - engine.kept
         if over <= 0:
-            return left
+            return Left(left, fenced)
         by_partition: dict[int, list[int]] = {}
         for slot in engine.slots.least_recent(over, partitions):
             by_partition.setdefault(int(engine.slots.partition[slot]), []).append(slot)
         for number, slots in by_partition.items():
             if partitions[number].claim is None:
                 continue
-            self.write(partitions[number], [slot for slot in slots if engine.dirty[slot]])
+            try:
+                self.write(partitions[number], [slot for slot in slots if engine.dirty[slot]])
+            except StoreFenced as error:
+                fenced[number] = error
+                continue
             left += [(number, str(engine.slots.names[slot])) for slot in slots]
             for slot in slots:
                 engine.release(slot)
         self.page_outs += len(left)
-        return left
+        return Left(left, fenced)
 
 
 def void_row(row: NDArray[np.void], reset_all: int, plan: Plan) -> None:

@@ -168,6 +168,9 @@ class WorkerSettings(Section):
 
     slots: int = Field(1_024, ge=1, description="Instruments kept in memory between commits.")
     max_poll_ticks: int = Field(10_000, ge=1, description="Most ticks in one commit.")
+    most_rows_mb: int = Field(
+        1_024, ge=1, description="Most memory of rows that cannot leave while the store is away."
+    )
     poll_timeout_ms: int = Field(200, ge=100, description="Longest wait of a poll without records.")
     commit_interval_ms: int = Field(0, ge=0, description="Least spacing of commits.")
     lag_ready_ticks: int = Field(100_000, ge=0, description="Not ready while further behind.")

@@ -2,7 +2,7 @@
 
 An instrument is known by (partition, name). It keeps its slot until it is released, which is the
 caller's decision (paged out after a commit, or its partition left). Slots are numbers from 0 to
-`capacity - 1`; a free slot's row is never read.
+`capacity - 1`, which may grow; a free slot's row is never read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ class Slots:
         self.partition = np.full(capacity, -1, np.int64)
         self.last_used = np.zeros(capacity, np.int64)
         self._turn = 0
+
+    def grow(self, count: int) -> None:
+        """Have so many slots more."""
+        more = range(self.capacity + count - 1, self.capacity - 1, -1)
+        self._free = [*more, *self._free]
+        self.names += [None] * count
+        self.partition = np.concatenate([self.partition, np.full(count, -1, np.int64)])
+        self.last_used = np.concatenate([self.last_used, np.zeros(count, np.int64)])
+        self.capacity += count
 
     @property
     def used(self) -> int:

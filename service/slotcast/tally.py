@@ -26,7 +26,8 @@ from slotcast.records.ticks import REASONS
 ENDS_INTERVAL_S = 1.0
 ABORTS = (
     *("CommitFailed", "NotYet"),
-    *("SnapshotDamaged", "StoreFenced", "StoreUnavailable", "StoreResting"),
+    *("SnapshotDamaged", "StoreFenced", "StoreForgot"),
+    *("StoreUnavailable", "StoreResting", "NoSlotLeft"),
 )
 """What can keep a poll from its commit."""
 CAUSES = ("gained", "LogUnavailable", "OffsetOutOfRange", *ABORTS)

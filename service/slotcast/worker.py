@@ -21,8 +21,9 @@ from slotcast.delivery import Cycle
 from slotcast.log.port import CommitFailed, LogUnavailable, OffsetOutOfRange, Poll
 from slotcast.partition import Partition, Phase
 from slotcast.parts import Parts
+from slotcast.residence import NoSlotLeft
 from slotcast.snapshots.snapshot import SnapshotDamaged
-from slotcast.store.port import StoreError, StoreFenced
+from slotcast.store.port import StoreError, StoreFenced, StoreForgot
 from slotcast.store.resting import StoreResting
 from slotcast.tally import Tally
 
@@ -32,7 +33,8 @@ RECOVERY_SLICE_S = 0.2
 WAITING_POLL_MS = 50
 """A poll while recoveries wait for something outside."""
 UNAVAILABLE_PAUSE_S = 1.0
-"""From the log's last failure to answer until a recovery asks it again."""
+"""Before a recovery begins that waits for what does not come at once: the log, or a slot."""
+PAUSED = (LogUnavailable.__name__, NoSlotLeft.__name__)
 VIEW_INTERVAL_S = 0.5
 RESTORED = 2_000
 """Paged-out instruments per partition that readers see before they tick again."""
@@ -52,6 +54,8 @@ class Worker:
         self._recoveries: dict[int, Iterator[bool]] = {}
         self._begun: dict[int, tuple[str, float]] = {}
         """Partition that is not live -> why not, and since when."""
+        self._distrusted: set[int] = set()
+        """Partitions whose snapshots were found damaged, until they are live again."""
         self._waiting = False
         """Whether all recoveries wait for something outside."""
         self._questions: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = (
@@ -99,6 +103,7 @@ class Worker:
         self._follow_membership(poll)
         cycle = self._deliver(poll)
         if recovering or self._recoveries:
+            self._page_out()  # a replay needs as many slots as a poll
             self._recover_slice()
         self._maintain(idle=cycle is None)
         self._answer_questions()
@@ -141,6 +146,7 @@ class Worker:
                 self._forget(partition)
                 self.parts.board.forget(number)
                 self._begun.pop(number, None)
+                self._distrusted.discard(number)
                 partition.move(Phase.GONE)
         for number in poll.gained:
             self.partitions[number] = Partition(number)
@@ -160,9 +166,11 @@ class Worker:
         self._forget(partition)
         self.parts.log.hold(number)
         # A damaged row may not be met again before its next tick: replay all of it now.
-        trusted = cause != SnapshotDamaged.__name__
+        if cause == SnapshotDamaged.__name__:
+            self._distrusted.add(number)
+        trusted = number not in self._distrusted
         recovery = self.parts.recovery.run(partition, trusted=trusted)
-        if cause == LogUnavailable.__name__:
+        if cause in PAUSED:
             recovery = self._after_a_pause(recovery)
         self._recoveries[number] = recovery
         self._begun.setdefault(number, (cause, self.parts.clock()))
@@ -214,6 +222,7 @@ class Worker:
             worked = next(self._recoveries[number])
         except StopIteration:
             del self._recoveries[number]
+            self._distrusted.discard(number)
             self._tell_recovered(self.partitions[number])
             self._restore_board(self.partitions[number])
             return True
@@ -263,19 +272,33 @@ class Worker:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""
         parts = self.parts
         self._advance_snapshots()
-        try:
-            parts.board.paged_out(parts.residence.page_out(self.partitions))
-        except StoreFenced as error:
-            log.warning("all partitions are recovered: %s", error)
-            for number in self.partitions:
-                self._begin_recovery(number, "StoreFenced")
-        except StoreResting:
-            pass  # it was said when the store failed
-        except StoreError as error:
-            log.warning("nothing is paged out: %s", error)
+        self._page_out()
         if idle or parts.clock() >= self._view_due:
             self._view_due = parts.clock() + VIEW_INTERVAL_S
             self.tally.look(self.partitions)
+
+    def _page_out(self) -> None:
+        parts = self.parts
+        try:
+            left = parts.residence.page_out(self.partitions)
+        except StoreResting:
+            return  # it was said when the store failed
+        except StoreError as error:
+            log.warning("nothing is paged out: %s", error)
+            return
+        parts.board.paged_out(left.paged_out)
+        for number, fence in left.fenced.items():
+            self._lose_claim(number, fence)
+
+    def _lose_claim(self, number: int, error: StoreFenced) -> None:
+        """Another owner may be there: recover. If the store merely forgot, tell it all again."""
+        partition = self.partitions[number]
+        live = partition.phase is Phase.LIVE
+        if live and isinstance(error, StoreForgot) and self.parts.snapshots.begin_anew(partition):
+            log.warning("the snapshot of partition %d begins anew: %s", number, error)
+            return
+        log.warning("partition %d is recovered: %s", number, error)
+        self._begin_recovery(number, type(error).__name__)
 
     def _advance_snapshots(self) -> None:
         """A slice for every live partition; a slow store ends the turn's share of it."""
@@ -288,8 +311,10 @@ class Worker:
             try:
                 self.parts.snapshots.advance(partition)
             except StoreFenced as error:
+                self._lose_claim(number, error)
+            except CommitFailed as error:
                 log.warning("partition %d is recovered: %s", number, error)
-                self._begin_recovery(number, "StoreFenced")
+                self._begin_recovery(number, type(error).__name__)
             if self.parts.clock() - begun > RECOVERY_SLICE_S:
                 return
 

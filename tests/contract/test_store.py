@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slotcast.settings import StoreSettings
 from slotcast.store.memory import MemoryStore
-from slotcast.store.port import Claim, Store, StoredRow, StoreFenced
+from slotcast.store.port import Claim, Store, StoredRow, StoreFenced, StoreForgot
 from slotcast.store.redis import RedisStore
 from slotcast.store.sqlite import SqliteStore
 
@@ -209,7 +209,7 @@ def test_a_claim_keeps_what_is_stored(store: Store) -> None:
 
 
 def test_a_write_without_any_claim_is_refused(store: Store) -> None:
-    with pytest.raises(StoreFenced):
+    with pytest.raises(StoreForgot):
         store.write(0, Claim("t", 0), {"a": row(1)}, b"h")
 
     assert (store.header(0), store.index(0)) == (None, {})
@@ -220,9 +220,10 @@ def test_the_writer_before_is_fenced_by_a_new_claim(opener: Opener) -> None:
     stale = old.write(0, old.claim(0, "old"), {"a": row(1, b"old")}, b"h")
     claim = new.claim(0, "new")
 
-    with pytest.raises(StoreFenced, match="partition 0"):
+    with pytest.raises(StoreFenced, match="partition 0") as refused:
         old.write(0, stale, {"a": row(2, b"zombie"), "z": row(2)}, b"zombie")
 
+    assert not isinstance(refused.value, StoreForgot)
     assert (new.header(0), new.index(0), new.rows(0, ["a"])) == (b"h", {"a": 1}, [b"old"])
     new.write(0, claim, {"a": row(3, b"new")}, None)
     assert new.rows(0, ["a"]) == [b"new"]
@@ -238,9 +239,10 @@ def test_a_claim_of_another_partition_fences_nothing(store: Store) -> None:
 
 
 def test_a_counter_that_is_ahead_of_the_store_is_refused(store: Store) -> None:
+    """So it is when the store has gone back in time."""
     claim = store.claim(0, "t")
 
-    with pytest.raises(StoreFenced):
+    with pytest.raises(StoreForgot):
         store.write(0, Claim("t", claim.counter + 1), {"a": row(1)}, None)
 
     assert store.index(0) == {}

@@ -16,7 +16,7 @@ from slotcast.failpoints import at
 from slotcast.log.port import LogName
 from slotcast.partition import Partition
 from slotcast.snapshots.snapshot import Header, SnapshotDamaged, decode_header
-from slotcast.store.port import Store, StoreUnavailable
+from slotcast.store.port import Store, StoreError
 
 log = logging.getLogger("slotcast.recovery")
 
@@ -79,7 +79,7 @@ class Opening:
         while True:
             try:
                 return ask()
-            except StoreUnavailable as error:
+            except StoreError as error:
                 partition.claim, partition.index = None, {}
                 if self.clock() - begun >= self.patience_s:
                     number = partition.number

@@ -19,11 +19,11 @@ import numpy as np
 
 from slotcast.engine import Engine
 from slotcast.failpoints import at
-from slotcast.log.port import LogName
+from slotcast.log.port import LogName, NotYet
 from slotcast.partition import Partition
 from slotcast.residence import WRITE_ROWS, Residence
 from slotcast.snapshots.snapshot import Header, begin_marks, encode_header
-from slotcast.store.port import Store, StoreUnavailable
+from slotcast.store.port import Store, StoreError, StoreFenced
 
 log = logging.getLogger("slotcast.snapshots.rounds")
 
@@ -50,11 +50,16 @@ class Snapshots:
         interval_s: float,
         clock: Callable[[], float],
         took: Callable[[float], None],
+        prove: Callable[[Partition], None],
     ) -> None:
-        """`took` is told the seconds of every round that is complete."""
+        """`took` is told the seconds of every round that is complete.
+
+        `prove` shows that the partition is ours, or raises `CommitFailed`.
+        """
         self._engine, self._residence, self._store = engine, residence, store
         self._name, self._numerics = name, numerics
         self._interval_s, self._clock, self._took = interval_s, clock, took
+        self._prove = prove
         self._rounds: dict[int, Round] = {}
         self._due: dict[int, float] = {}
 
@@ -64,9 +69,10 @@ class Snapshots:
         self._due.pop(partition.number, None)
 
     def advance(self, partition: Partition) -> None:
-        """One slice of work for a live partition. Raises StoreFenced.
+        """One slice of work for a live partition. Raises StoreFenced, CommitFailed.
 
-        An unavailable store is logged and tried again after the interval; the round stays open.
+        Any other trouble with the store is logged and tried again after the interval; the round
+        stays open.
         """
         number, now = partition.number, self._clock()
         if now < self._due.setdefault(number, now + self._interval_s):
@@ -84,9 +90,19 @@ class Snapshots:
                 at("snapshot-begun")
             if self._write_some(partition, current):
                 self._finish(partition, current, now)
-        except StoreUnavailable as error:
+        except StoreFenced:
+            raise
+        except (StoreError, NotYet) as error:
             log.warning("snapshot of partition %d waits: %s", number, error)
             self._due[number] = now + self._interval_s
+
+    def begin_anew(self, partition: Partition) -> bool:
+        """After the store forgot: whether all that it had is here, and will be written again."""
+        if not self._residence.forget_store(partition):
+            return False
+        self._rounds.pop(partition.number, None)
+        self._due[partition.number] = self._clock()
+        return True
 
     def complete(self, partition: Partition) -> None:
         """A whole round at once, for a clean stop. Raises StoreError."""
@@ -104,11 +120,18 @@ class Snapshots:
             self._finish(partition, current, self._clock())
 
     def _claim(self, partition: Partition) -> None:
-        """The store was away when the partition was recovered: begin a new snapshot in it."""
-        self._store.clear(partition.number)
-        partition.claim = self._store.claim(partition.number, secrets.token_hex(8))
-        partition.index.clear()
-        self._engine.dirty[self._engine.residents(partition.number)] = True
+        """A new snapshot, where the store was away at recovery or has forgotten the last one.
+
+        Only the owner may clear what is there, and only the owner can commit.
+        """
+        number = partition.number
+        self._store.header(number)  # one that is away needs no proof
+        self._prove(partition)
+        self._residence.forget_store(partition)
+        partition.watermark = partition.origin
+        self._store.claim(number, secrets.token_hex(8))
+        self._store.clear(number)
+        partition.claim = self._store.claim(number, secrets.token_hex(8))
 
     def _begin(self, partition: Partition, now: float) -> Round:
         engine, offset = self._engine, partition.committed

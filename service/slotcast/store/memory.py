@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slotcast.store.port import Claim, StoredRow, StoreFenced
+from slotcast.store.port import Claim, StoredRow, StoreFenced, StoreForgot
 
 
 @dataclass(slots=True)
@@ -55,7 +55,9 @@ class MemoryStore:
         if stored.claim and stored.last == (claim, rows, header):
             return stored.claim
         if stored.claim != claim:
-            raise StoreFenced(f"partition {partition} is claimed by {stored.claim}, not {claim}")
+            ours = stored.claim is None or stored.claim.token == claim.token
+            refused = StoreForgot if ours else StoreFenced
+            raise refused(f"partition {partition} is claimed by {stored.claim}, not {claim}")
         stored.rows.update(rows)
         stored.header = stored.header if header is None else header
         stored.last = (claim, dict(rows), header)

@@ -6,7 +6,7 @@ Correctness never depends on it, only restart time does. Adapters: `memory` (tes
 Rules every adapter keeps (tests/contract/test_store.py runs them against each):
 - `claim` makes the caller the partition's only writer, whoever wrote before.
 - `write` is all or nothing (Redis: per batch of at most 1,000 rows or 1 MB), and refused
-  (`StoreFenced`) unless the claim is the stored one.
+  (`StoreFenced`) unless the claim is the stored one; `StoreForgot` if it is nobody else's either.
 - A `write` that is executed twice (its reply was lost) has the effect of one, and succeeds.
 - What was written is never altered or expired by the store.
 """
@@ -27,6 +27,10 @@ class StoreUnavailable(StoreError):
 
 class StoreFenced(StoreError):
     """Another writer has claimed the partition, or the store has gone back in time."""
+
+
+class StoreForgot(StoreFenced):
+    """Nobody has claimed it, or we at an earlier write: it was wiped, or has gone back in time."""
 
 
 class Claim(NamedTuple):
@@ -66,7 +70,8 @@ class Store(Protocol):
     ) -> Claim:
         """Write rows and, if given, the header, in one step; returns the claim for the next write.
 
-        Raises `StoreFenced` if the claim is not the stored one, `StoreUnavailable` otherwise.
+        Raises `StoreFenced` or `StoreForgot` if the claim is not the stored one,
+        `StoreUnavailable` otherwise.
         """
 
     def clear(self, partition: int) -> None:

@@ -19,7 +19,14 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from slotcast.redis_client import explained, open_redis, place_of
 from slotcast.settings import StoreSettings
 from slotcast.store.digest import digest_of
-from slotcast.store.port import Claim, StoredRow, StoreError, StoreFenced, StoreUnavailable
+from slotcast.store.port import (
+    Claim,
+    StoredRow,
+    StoreError,
+    StoreFenced,
+    StoreForgot,
+    StoreUnavailable,
+)
 
 BATCH_BYTES = 1_000_000
 BATCH_ROWS = 1_000
@@ -70,7 +77,7 @@ class RedisStore:
         self._client = open_redis(settings)
         self._where = place_of(self._client)
         self._script = self._client.register_script(WRITE)
-        self._checked = False
+        self._may_ask = True
         try:
             self._check_policy()
         except StoreUnavailable as error:
@@ -170,7 +177,8 @@ class RedisStore:
             answer: Any = self._script(keys=self._keys(partition), args=arguments)
         verdict, token, counter = answer
         if verdict == b"fenced":
-            raise StoreFenced(
+            refused = StoreForgot if token.decode() in ("", claim.token) else StoreFenced
+            raise refused(
                 f"partition {partition} in {self._where} is claimed by"
                 f" {token.decode() or 'nobody'} at write {int(counter or 0)}, not by"
                 f" {claim.token} at write {claim.counter}: claim it again"
@@ -178,8 +186,11 @@ class RedisStore:
         return verdict, Claim(claim.token, int(counter))
 
     def _check_policy(self) -> None:
-        """Refuse a Redis that may evict. Raises `StoreError`, `StoreUnavailable`."""
-        if self._checked:
+        """Refuse a Redis that may evict. Raises `StoreError`, `StoreUnavailable`.
+
+        Asked for at every claim: it may be another Redis than before, or have been set anew.
+        """
+        if not self._may_ask:
             return
         try:
             with self._errors("ask"):
@@ -188,14 +199,14 @@ class RedisStore:
             if not isinstance(error.__cause__, NoPermissionError | ResponseError):
                 raise
             logger.warning("%s; make sure that maxmemory-policy is noeviction", error)
-            memory = {}
+            self._may_ask = False
+            return
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise StoreError(
                 f"{self._where} has maxmemory-policy {policy} and would delete memory when full:"
                 " set it to noeviction"
             )
-        self._checked = True
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:

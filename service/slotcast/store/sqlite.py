@@ -12,7 +12,14 @@ from pathlib import Path
 
 from slotcast.database import Database, IncompatibleFile
 from slotcast.store.digest import digest_of
-from slotcast.store.port import Claim, StoredRow, StoreError, StoreFenced, StoreUnavailable
+from slotcast.store.port import (
+    Claim,
+    StoredRow,
+    StoreError,
+    StoreFenced,
+    StoreForgot,
+    StoreUnavailable,
+)
 
 VERSION = 1
 TABLES = """
@@ -99,7 +106,8 @@ class SqliteStore:
             if last == digest:
                 return following
             if tuple(stored) != claim:
-                raise StoreFenced(
+                refused = StoreForgot if stored[0] in (None, claim.token) else StoreFenced
+                raise refused(
                     f"partition {partition} in {self.path} is claimed by {stored}, not {claim}:"
                     " claim it again"
                 )
