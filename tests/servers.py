@@ -214,6 +214,8 @@ class KafkaServer(Server):
             ),
             "log.dirs": str(self.folder / "data"),
             "auto.create.topics.enable": "false",
+            # Many a test's records are of 1970, and would be deleted when the broker looks.
+            "log.retention.ms": "-1",
             # A killed broker is let back in when its old session has run out: 9 s by default.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "400",
@@ -271,7 +273,8 @@ class Broker:
         wanted = {
             "num_partitions": partitions,
             "replication_factor": 1,
-            "configs": {key.replace("_", "."): value for key, value in configs.items()},
+            "configs": {"retention.ms": "-1"}
+            | {key.replace("_", "."): value for key, value in configs.items()},
         }
         with KafkaAdminClient(bootstrap_servers=self.bootstrap) as admin:
             admin.create_topics({topic: wanted}, wait_for_metadata=True)

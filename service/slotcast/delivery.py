@@ -27,6 +27,7 @@ from slotcast.residence import Residence
 from slotcast_models.columns import chosen
 
 DEAD_LETTER_BYTES = 65_536
+"""Most of a key, and of a value, that a dead letter carries: a request holds no more than 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Delivery:
         """One cycle over the batches of live partitions. Raises StoreError, CommitFailed."""
         clock = self._recovery.clock
         begun = clock()
+        for batch in batches:  # what is stepped twice cannot be taken back
+            place, stands = int(batch.offsets[0]), partitions[batch.partition].committed
+            assert place >= stands, (batch.partition, place, stands)
         parsed = [self._parser.parse(batch) for batch in batches]
         for one in parsed:
             self._residence.bring_in(partitions[one.batch.partition], one.names)
@@ -118,8 +122,8 @@ def dead_letters_of(stepped: Stepped) -> list[DeadLetter]:
 
 
 def dead_letter(batch: Batch, reject: Reject) -> DeadLetter:
-    """The dead letter of a rejected record, with its original bytes (at most the first 64 KiB)."""
-    value, place = batch.values[reject.place], reject.place
+    """The dead letter of a rejected record, with the first 64 KiB of its key and of its value."""
+    key, value, place = batch.keys[reject.place], batch.values[reject.place], reject.place
     if not value and batch.controls is not None:
         value = batch.controls[place] or value
     original = value or b""
@@ -129,7 +133,7 @@ def dead_letter(batch: Batch, reject: Reject) -> DeadLetter:
         timestamp_ms=int(batch.timestamps_ms[place]),
         reason=reject.reason,
         detail=reject.detail,
-        key=batch.keys[place],
+        key=key if key is None else key[:DEAD_LETTER_BYTES],
         value=value if value is None else value[:DEAD_LETTER_BYTES],
         length=len(original),
         sha256=hashlib.sha256(original).hexdigest(),

@@ -110,9 +110,12 @@ class Worker:
         return cycle
 
     def _poll(self, timeout_ms: int) -> Poll:
-        """What the log has; nothing if retention has passed us, and then partitions recover."""
+        """What the log has; nothing if it is away, or has trimmed what is next: then we recover."""
         try:
             return self.parts.log.poll(timeout_ms, self.parts.settings.max_poll_ticks)
+        except LogUnavailable as error:
+            log.warning("poll: %s", error)
+            return Poll()
         except OffsetOutOfRange as error:
             live = [number for number in self.partitions if self._is_live(number)]
             if not live:

@@ -19,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 from slotcast.log.kafka.client import InstanceFenced
 from slotcast.log.kafka.group import Membership
 from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.places import Remedy
 from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import (
     CommitFailed,
@@ -205,11 +206,122 @@ def test_a_consumer_that_stays_silent_ends_the_worker(
     until_owned(log, {0, 1})
     topics.feed(0, [(b"k", b"v", 1, None)])
     log.go(0, 0)
-    log._replaced = True
+    log._places.next_remedy(0, Remedy.JOIN_ANEW)
     log._member.poll = lambda *_: []  # type: ignore[method-assign]
 
     with pytest.raises(LogError, match="restart the worker"):
         until(lambda: False, log)
+    log.close()
+
+
+class Deaf:
+    """A member that does not hear of one partition, until it has been sent back often enough."""
+
+    def __init__(self, member: Any, partition: int, patience: int) -> None:
+        self._member, self._partition, self.patience = member, partition, patience
+
+    def poll(self, timeout_ms: int, max_ticks: int) -> Any:
+        found = self._member.poll(timeout_ms, max_ticks)
+        return [one for one in found if one.partition != self._partition or not self.patience]
+
+    def resume(self, partition: int, offset: int) -> None:
+        if partition == self._partition:
+            self.patience -= 1
+        self._member.resume(partition, offset)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._member, name)
+
+
+def keep_feeding(log: KafkaLog, topics: KafkaTopics) -> list[Any]:
+    """One more record for partition 1, and what the log delivers of partition 0 meanwhile."""
+    topics.feed(1, [(b"k", b"v", 1, None)])
+    return [v for batch in log.poll(200, 100).batches if batch.partition == 0 for v in batch.values]
+
+
+def test_a_stalled_partition_is_not_hidden_by_one_that_delivers(
+    settings: KafkaSettings, topics: KafkaTopics
+) -> None:
+    log = KafkaLog(settings, stall_s=1.0)
+    until_owned(log, {0, 1})
+    log.go(0, 0)
+    log.go(1, 0)
+    seat: Any = Deaf(log._member, 0, patience=1)
+    log._member = seat
+    topics.feed(0, [(b"k", b"first", 1, None), (b"k", b"second", 1, None)])
+
+    found: list[Any] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < 2 and time.monotonic() < deadline:
+        found += keep_feeding(log, topics)
+
+    assert found == [b"first", b"second"]
+    assert log._member is seat
+    log.close()
+
+
+def test_where_sending_back_does_not_help_the_consumer_is_replaced(
+    settings: KafkaSettings, topics: KafkaTopics
+) -> None:
+    log = KafkaLog(settings, stall_s=1.0)
+    until_owned(log, {0, 1})
+    log.go(0, 0)
+    log.go(1, 0)
+    deaf: Any = Deaf(log._member, 0, patience=2)
+    log._member = deaf
+    topics.feed(0, [(b"k", b"v", 1, None)])
+
+    deadline = time.monotonic() + PATIENCE_S
+    while log._member is deaf and time.monotonic() < deadline:
+        keep_feeding(log, topics)
+    log._stall_s = PATIENCE_S
+
+    lost, _ = until_owned(log, {0, 1})
+    assert lost == {0, 1}
+    assert deaf.patience == 1
+    log.go(0, 0)
+    assert values(log, 1) == [b"v"]
+    log.close()
+
+
+# The position before a poll is where memory goes on, or its records are skipped or come twice
+
+
+@pytest.mark.parametrize("moved_to", [0, 7])
+def test_a_client_that_was_moved_is_sent_back(
+    settings: KafkaSettings, topics: KafkaTopics, moved_to: int
+) -> None:
+    log = KafkaLog(settings)
+    until_owned(log, {0, 1})
+    topics.feed(0, [(b"k", b"%d" % i, 1, None) for i in range(10)])
+    log.go(0, 0)
+    before = until_values(log, 4)
+
+    log._member.resume(0, moved_to)
+    behind = values(log, 10 - len(before))
+
+    assert before + behind == [b"%d" % i for i in range(10)]
+    log.close()
+
+
+def until_values(log: KafkaLog, count: int) -> list[Any]:
+    """At most so many of the next records, in one poll."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for batch in log.poll(200, count).batches:
+            return list(batch.values)
+    raise AssertionError("nothing came")
+
+
+def test_markers_are_no_holes(settings: KafkaSettings, topics: KafkaTopics) -> None:
+    log = KafkaLog(settings)
+    until_owned(log, {0, 1})
+    topics.feed(0, [(b"k", b"before", 1, None)])
+    topics.abort_one(0)
+    topics.feed(0, [(b"k", b"behind", 1, None)])
+    log.go(0, 0)
+
+    assert values(log, 2) == [b"before", b"behind"]
     log.close()
 
 

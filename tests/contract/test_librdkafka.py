@@ -122,7 +122,7 @@ def test_what_was_trimmed_under_a_reader_is_told(log: KafkaLog, topics: KafkaTop
     log.go(0, 10)
     log.hold(0)
     topics.trim(0, 5)
-    log._live.add(0)
+    log._places.go(0, 2)
 
     log._member.resume(0, 2)  # what `go` checks was true a moment ago
 
@@ -279,15 +279,6 @@ def test_records_that_the_library_skips_are_delivered_all_the_same(
     member._consumer = Skipping(member._consumer)
 
     assert values(log, 20) == [b"%d" % i for i in range(20)]
-
-
-def test_markers_are_no_holes(log: KafkaLog, topics: KafkaTopics) -> None:
-    topics.feed(0, [(b"k", b"before", 1, None)])
-    topics.abort_one(0)
-    topics.feed(0, [(b"k", b"behind", 1, None)])
-    log.go(0, 0)
-
-    assert values(log, 2) == [b"before", b"behind"]
 
 
 # Who has lost all connections forgets its brokers, and waits for one of them for ever

@@ -146,9 +146,7 @@ class KafkaBench(Bench):
     def __init__(self, broker: Broker, delivery: str, client: str = "kafka-python") -> None:
         super().__init__()
         # Ticks of 1970 must stay, and those of 2100 must be let in.
-        ticks = broker.fresh_topic(
-            2, retention_ms="-1", message_timestamp_after_max_ms=str(2**63 - 1)
-        )
+        ticks = broker.fresh_topic(2, message_timestamp_after_max_ms=str(2**63 - 1))
         self.settings = KafkaSettings(
             bootstrap_servers=broker.bootstrap,
             group=f"group-{ticks}",

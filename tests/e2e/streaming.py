@@ -18,19 +18,37 @@ PATIENCE_S = 60.0
 """A broker may be away for a while."""
 
 
-class Feeder(Thread):
+class Onlooker(Thread):
+    """A thread of the test; what ends it is kept for whoever waits for what it does."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._stopped = Event()
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except Exception as error:  # noqa: BLE001  # told by whoever waits
+            self.failure = error
+
+    def work(self) -> None:
+        """Until `_stopped`."""
+        raise NotImplementedError
+
+
+class Feeder(Onlooker):
     """Feeds a few ticks to every partition, again and again, until stopped."""
 
     def __init__(
         self, settings: KafkaSettings, ticks: Sequence[Sequence[Record]], at_once: int = 2
     ) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self._topics, self._ticks, self._at_once = KafkaTopics(settings), ticks, at_once
-        self._stopped = Event()
         self.fed = [0] * len(ticks)
         self.start()
 
-    def run(self) -> None:
+    def work(self) -> None:
         while not self._stopped.wait(PAUSE_S):
             some = {
                 partition: ticks[fed : fed + self._at_once]
@@ -45,6 +63,7 @@ class Feeder(Thread):
         """The ticks of every partition that are in the log now."""
         self._stopped.set()
         self.join()
+        assert self.failure is None, self.failure
         return [list(ticks[:fed]) for ticks, fed in zip(self._ticks, self.fed, strict=True)]
 
 
@@ -57,11 +76,11 @@ class Seen(NamedTuple):
     value: bytes
 
 
-class Watcher(Thread):
+class Watcher(Onlooker):
     """Reads the forecast topic from now on, committed records only, until stopped."""
 
     def __init__(self, settings: KafkaSettings, partitions: int) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         tps = [TopicPartition(settings.forecasts, p) for p in range(partitions)]
         self._consumer: Any = KafkaConsumer(
             bootstrap_servers=settings.bootstrap_servers,
@@ -71,11 +90,10 @@ class Watcher(Thread):
         self._consumer.assign(tps)
         for tp in tps:
             self._consumer.seek(tp, 0)
-        self._stopped = Event()
         self.seen: list[Seen] = []
         self.start()
 
-    def run(self) -> None:
+    def work(self) -> None:
         while not self._stopped.is_set():
             for tp, records in self._consumer.poll(50).items():
                 now = time.monotonic()
@@ -85,6 +103,7 @@ class Watcher(Thread):
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+        assert self.failure is None, self.failure
 
     def first_after(self, partition: int, at_s: float) -> float | None:
         """When the first forecast of this partition after `at_s` was seen."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slotcast.log.memory.log import MemoryBroker
 from tests.e2e.running import Serving
-from tests.e2e.streaming import Feeder, Watcher
+from tests.e2e.streaming import Feeder, Onlooker, Watcher
 from tests.faults.oracle import judge
 from tests.faults.report import Fault
 from tests.faults.ticks import Laps, Stream
@@ -72,13 +72,31 @@ class Group:
         """Wait for this, and show the workers' logs if it does not come."""
         deadline = time.monotonic() + patience_s
         while not condition():
-            if time.monotonic() > deadline:
+            ended = any(one.failure for one in self._onlookers())
+            if ended or time.monotonic() > deadline:
                 raise AssertionError(complaint + self.logs())
             time.sleep(0.02)
 
     def logs(self) -> str:
         """The last lines of every worker."""
-        return "".join(f"\n\n{w.folder.name}:\n{w.log_tail()}" for w in self.workers)
+        said = "".join(f"\n\n{w.folder.name}:\n{w.log_tail()}" for w in self.workers)
+        return said if self.feeder is None else self._flow() + said
+
+    def _flow(self) -> str:
+        """What went in and came out."""
+        assert self.feeder is not None
+        seen = [0] * len(self._partitions)
+        for one in self.watcher.seen:
+            seen[one.partition] += 1
+        ended = [
+            f"\n{type(one).__name__} ended: {one.failure!r}"
+            for one in self._onlookers()
+            if one.failure
+        ]
+        return f"\nfed {self.feeder.fed}, seen {seen}" + "".join(ended)
+
+    def _onlookers(self) -> Sequence[Onlooker]:
+        return (self.feeder, self.watcher) if self.feeder else ()
 
     def until_live(self, worker: Serving, share: Collection[int] = ()) -> None:
         """Wait until this worker has a partition live, or just these."""

@@ -114,12 +114,16 @@ def test_poison_larger_than_a_request_is_a_dead_letter_of_its_beginning(
         value = b'{"instrument": "A", "note": "' + b"x" * (mb << 20) + b'"}'
         producer.send(worker.kafka.ticks, value, b"A", partition=0).get(30)
         fault.injected()
+    for value in (None, b"{}"):
+        producer.send(worker.kafka.ticks, value, b"A" * (1 << 20), partition=0).get(30)
+        fault.injected()
     producer.close()
     workers.flow_for(1)
 
     workers.check()
-    lengths = [len(letter.value) for letter in worker.dead_letters(0)]
-    assert lengths == [DEAD_LETTER_BYTES] * 3
+    letters = worker.dead_letters(0)
+    assert [len(letter.value or b"") for letter in letters] == [DEAD_LETTER_BYTES] * 3 + [0, 2]
+    assert [len(letter.key) for letter in letters] == [1] * 3 + [DEAD_LETTER_BYTES] * 2
 
 
 def allow_large(worker: Serving) -> None:

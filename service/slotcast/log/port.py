@@ -123,7 +123,7 @@ class Forecasts:
 class DeadLetter:
     """A record that is not a valid tick: reason, where it came from, and its original bytes.
 
-    `value` holds at most the first 64 KiB; a longer original is described by `length` and `sha256`.
+    `key` and `value` hold at most the first 64 KiB; `length` and `sha256` are of the whole value.
     Kafka adapters carry everything but key and value as headers: slotcast-reason,
     slotcast-detail, slotcast-topic, slotcast-partition, slotcast-offset, slotcast-timestamp-ms,
     slotcast-length, slotcast-sha256.

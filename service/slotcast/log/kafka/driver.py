@@ -58,9 +58,6 @@ class Member(Protocol):
     def resume(self, partition: int, offset: int) -> None:
         """Deliver an owned partition from an offset that is in the log."""
 
-    def position(self, partition: int) -> int | None:
-        """The offset behind the last record delivered, or None if the library cannot tell."""
-
     def commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
         """Commit without a transaction, as the member of the poll that `group` is from."""
 

@@ -1,4 +1,4 @@
-"""The driver for kafka-python: membership and producers. `kafka_reader` reads with it.
+"""The driver for kafka-python: membership and producers. `reader.py` reads with it.
 
 Callbacks run on the client's own thread, where blocking calls raise: they note, and park the
 partition, paused at a position of our own, so that nothing is fetched before `resume`.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
+    IllegalStateError,
     KafkaError,
     KafkaTimeoutError,
     NoOffsetForPartitionError,
@@ -145,20 +146,16 @@ class PythonMember:
 
     def pause(self, partition: int) -> None:
         """Pause."""
-        self._consumer.pause(self._tp(partition))
+        tp = self._tp(partition)
+        with self._unless_taken(tp):
+            self._consumer.pause(tp)
 
     def resume(self, partition: int, offset: int) -> None:
         """Seek and resume."""
-        self._consumer.seek(self._tp(partition), int(offset))
-        self._consumer.resume(self._tp(partition))
-
-    def position(self, partition: int) -> int | None:
-        """The offset that is fetched next."""
-        try:
-            position: int | None = self._consumer.position(self._tp(partition), ANSWER_TIMEOUT_MS)
-        except KafkaError:
-            return None
-        return position
+        tp = self._tp(partition)
+        with self._unless_taken(tp):
+            self._consumer.seek(tp, int(offset))
+            self._consumer.resume(tp)
 
     def commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
         """Commit; the library itself refuses once it has left the group."""
@@ -172,6 +169,15 @@ class PythonMember:
 
     def _tp(self, partition: int) -> Any:
         return TopicPartition(self._settings.ticks, partition)
+
+    @contextmanager
+    def _unless_taken(self, tp: Any) -> Iterator[None]:
+        """The client's own thread may take a partition at any moment; its callback notes that."""
+        try:
+            yield
+        except (KeyError, ValueError, IllegalStateError):
+            if tp in self._consumer.assignment():
+                raise
 
     def _fetch(self, timeout_ms: int, max_ticks: int) -> dict[Any, Sequence[Any]]:
         ticks = self._settings.ticks

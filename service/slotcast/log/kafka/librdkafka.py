@@ -118,12 +118,6 @@ class RdMember:
             self._consumer.seek(self._tp(partition, int(offset)))
         self._next[partition] = int(offset)
 
-    def position(self, partition: int) -> int | None:
-        """The offset behind the last record delivered; gaps behind it do not count."""
-        with errors(f"ask for the position of {self._settings.ticks}", self._settings):
-            (found,) = self._consumer.position([self._tp(partition)])
-        return found.offset if found.offset >= 0 else self._next.get(partition)
-
     def commit(self, offsets: Mapping[int, Committed], group: Any) -> None:
         """Commit; waits for the coordinator no longer than a session lasts.
 

@@ -5,7 +5,7 @@ letters and offsets. At least once: it sends everything, waits for every acknowl
 commits the offsets; if it fails half way, forecasts may be in the topic that will be published
 again, byte for byte.
 
-The client library is a driver (`kafka_driver`); everything that holds with each is here.
+The client library is a driver (`driver.py`); everything that holds with each is here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from slotcast.log.kafka.client import InstanceFenced, connection, kafka_errors
 from slotcast.log.kafka.driver import Standing, driver_of
 from slotcast.log.kafka.leaving import leave
 from slotcast.log.kafka.offsets import OffsetAdmin, Offsets, Positions
+from slotcast.log.kafka.places import Places, Remedy
 from slotcast.log.kafka.producer import Appender, Publisher
 from slotcast.log.kafka.takeover import Takeover, owner_of, transactional_id
 from slotcast.log.kafka.topics import ensure_topics
@@ -39,7 +40,7 @@ from slotcast.log.port import (
 from slotcast.settings import KafkaSettings
 
 STALL_S = 6.0
-"""Silence with records waiting after which the consumer is replaced."""
+"""Silence with records waiting after which something is done."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,8 @@ class KafkaLog:
     def __init__(self, settings: KafkaSettings, stall_s: float = STALL_S) -> None:
         self._settings, self._driver = settings, driver_of(settings)
         self._stall_s = stall_s
-        self._live: set[int] = set()
+        self._places = Places()
         self._heard = time.monotonic()
-        self._replaced = False
         self._unknown: set[str] = set()
         """The member's id, if the group did not know it when we last looked."""
         self._fenced: LogError | None = None
@@ -89,15 +89,15 @@ class KafkaLog:
         # Taken now: it belongs to these records. Later it may be that of another generation.
         self._standing = self._member.standing()
         gained, lost = self._member.membership.take(self._standing.member_id)
-        self._live -= lost
+        self._places.leave(lost)
         self._settle_lost(lost)
-        batches = [batch for batch in found if batch.partition in self._live]
+        batches = [batch for batch in found if self._goes_on(batch)]
         self._watch(bool(batches))
         return Poll(batches, sorted(gained), sorted(lost))
 
     def hold(self, partition: int) -> None:
         """Stop delivering this partition."""
-        self._live.discard(partition)
+        self._places.leave([partition])
         if partition in self._member.membership.owned():
             self._member.pause(partition)
 
@@ -107,7 +107,7 @@ class KafkaLog:
         self._reader.check(partition, offset, offset)
         if partition in self._held():
             self._member.resume(partition, offset)
-            self._live.add(partition)
+            self._places.go(partition, offset)
             self._heard = time.monotonic()
 
     def committed(self, partition: int) -> Committed | None:
@@ -169,7 +169,7 @@ class KafkaLog:
         if self._closed:
             return
         self._closed = True
-        self._live.clear()
+        self._places.clear()
         self._publisher.close()
         self._appender.close()
         self._member.close()
@@ -203,7 +203,6 @@ class KafkaLog:
                 raise
             logger.warning("%s joins anew: an earlier request came late", self._worker)
             self._replace()
-            self._replaced = False
             return ()
 
     def _held(self) -> set[int]:
@@ -246,29 +245,67 @@ class KafkaLog:
             self._fenced = error if isinstance(error, InstanceFenced) else None
             raise CommitFailed(str(error)) from error
 
+    def _goes_on(self, batch: Batch) -> bool:
+        """Whether a batch is of a live partition and goes on where that stands; else: again.
+
+        A client that was moved without a word would skip records, or bring them again. Offsets that
+        are missing are those of markers where the log has no record there.
+        """
+        number, first = batch.partition, int(batch.offsets[0])
+        stands = self._places.of(number)
+        if stands is None:
+            return False
+        if first < stands or (first > stands and self._has_records(number, stands, first)):
+            ticks = self._settings.ticks
+            logger.warning("%s-%d came from %d, not %d: again", ticks, number, first, stands)
+            self._member.resume(number, stands)
+            return False
+        self._places.take(batch)
+        return True
+
+    def _has_records(self, partition: int, start: int, stop: int) -> bool:
+        """Whether the log has any there, or does not say. Raises `OffsetOutOfRange`."""
+        try:
+            return any(True for _ in self._reader.read(partition, start, stop))
+        except LogUnavailable:
+            return True
+
     def _watch(self, heard: bool) -> None:
-        """Replace a consumer that is silent though records wait; give up if that does not help."""
+        """Do something about a partition that is silent though it has records.
+
+        Beside others that deliver it is sent back to where it stands, first. Where all are silent,
+        or that did not help, the consumer is replaced; if that does not help either, give up.
+        """
         now = time.monotonic()
         if heard:
-            self._heard, self._replaced = now, False
-        if now - self._heard < self._stall_s:
+            self._heard = now
+        all_silent = now - self._heard >= self._stall_s
+        if all_silent:
+            self._heard = now
+            if why := self._why_join():
+                self._try_replace(why)
+        number = self._places.silent(self._stall_s)
+        if number is None:
             return
-        self._heard = now
-        if why := self._why_join():
-            logger.warning("%s: joining anew", why)
-            self._replace()
-        if not self._live:
+        if not self._is_behind(number):
+            self._places.is_well(number)
             return
-        behind = sorted(p for p in self._live if self._is_behind(p))
-        if not behind:
-            return
-        if self._replaced:
+        self._mend(number, Remedy.JOIN_ANEW if all_silent else Remedy.SEND_BACK)
+
+    def _mend(self, number: int, least: Remedy) -> None:
+        stalled = f"{self._settings.ticks}-{number}"
+        remedy = self._places.next_remedy(number, least)
+        stands = self._places.of(number)
+        if remedy is Remedy.SEND_BACK and stands is not None:
+            logger.warning("%s is stalled: sent back to %d", stalled, stands)
+            self._member.resume(number, stands)
+        elif remedy is Remedy.JOIN_ANEW:
+            self._try_replace(f"{stalled} is stalled")
+        else:
             raise LogError(
-                f"{self._settings.ticks}-{behind} have records, but the client delivers none, not"
-                " even after joining anew: restart the worker"
+                f"{stalled} has records, but the client delivers none, not even after joining anew:"
+                " restart the worker"
             )
-        logger.warning("%s-%s are stalled: joining anew", self._settings.ticks, behind)
-        self._replace()
 
     def _why_join(self) -> str:
         """Why this member would wait for ever, which no library notices; empty if it need not."""
@@ -285,22 +322,31 @@ class KafkaLog:
 
     def _is_behind(self, partition: int) -> bool:
         """Whether there is a record to deliver: the log may end in a gap."""
-        position = self._member.position(partition)
+        stands = self._places.of(partition)
         try:
             end = self.bounds(partition)[1]
-            if position is None or position >= end:
+            if stands is None or stands >= end:
                 return False
-            return any(True for _ in self._reader.read(partition, position, end))
+            return any(True for _ in self._reader.read(partition, stands, end))
         except LogError:
             return False
 
     def _replace(self) -> None:
+        """Join anew. Raises `LogUnavailable`, and then the member is the one before."""
+        member = self._driver.join(self._settings, self._worker)
         held = self._member.membership.owned()
         self._member.close()
-        self._member = self._driver.join(self._settings, self._worker)
+        self._member = member
         self._member.membership.note_lost(held)
-        self._live.clear()
-        self._replaced = True
+        self._places.clear()
+
+    def _try_replace(self, why: str) -> None:
+        """The same in the course of a poll, whose records must not be lost over it."""
+        logger.warning("%s: joining anew", why)
+        try:
+            self._replace()
+        except LogUnavailable as error:
+            logger.warning("that must wait: %s", error)
 
 
 def _publisher(settings: KafkaSettings, worker: str) -> Publisher:

@@ -1,7 +1,7 @@
 """Sending to Kafka: all of an outbox, or one record, and nothing counts until it is acknowledged.
 
 A producer that failed once is thrown away: what it still holds may or may not arrive. This module
-neither commits offsets nor knows transactions (`kafka_transactions` does), nor which client library
+neither commits offsets nor knows transactions (`transactions.py` does), nor which client library
 is used.
 """
 

@@ -1,0 +1,90 @@
+"""Where each live partition stands, what has been silent for too long, and what was tried then.
+
+A partition is live from `go` to `leave`. Those that deliver do not hide one that does not: each has
+a silence of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from slotcast.log.port import Batch
+
+
+class Remedy(IntEnum):
+    """What can be done about a partition that has records and delivers none, in this order."""
+
+    SEND_BACK = 0
+    JOIN_ANEW = 1
+    GIVE_UP = 2
+
+
+@dataclass(slots=True)
+class Place:
+    """The offset behind what was delivered, and when we last heard of the partition."""
+
+    offset: int
+    heard: float
+
+
+class Places:
+    """The live partitions of one member; used by one thread."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, Place] = {}
+        self._tried: dict[int, Remedy] = {}
+        """Partition -> what was tried last since it last delivered; outlives `leave`."""
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def go(self, partition: int, offset: int) -> None:
+        """It is live from `offset` on."""
+        self._places[partition] = Place(offset, time.monotonic())
+
+    def leave(self, partitions: Iterable[int]) -> None:
+        """These are not live any more."""
+        for partition in partitions:
+            self._places.pop(partition, None)
+
+    def clear(self) -> None:
+        """Nothing is live any more."""
+        self._places.clear()
+
+    def of(self, partition: int) -> int | None:
+        """The offset at which a live partition goes on."""
+        place = self._places.get(partition)
+        return None if place is None else place.offset
+
+    def take(self, batch: Batch) -> None:
+        """This was delivered."""
+        self.go(batch.partition, int(batch.offsets[-1]) + 1)
+        self._tried.pop(batch.partition, None)
+
+    def silent(self, longest_s: float) -> int | None:
+        """The partition that has been silent for longest, if for so long; it counts as heard now.
+
+        One at a time: to look at all that is quiet would take as long as a poll.
+        """
+        if not self._places:
+            return None
+        partition, place = min(self._places.items(), key=lambda item: item[1].heard)
+        now = time.monotonic()
+        if now - place.heard < longest_s:
+            return None
+        place.heard = now
+        return partition
+
+    def is_well(self, partition: int) -> None:
+        """It is silent because there is nothing to deliver."""
+        self._tried.pop(partition, None)
+
+    def next_remedy(self, partition: int, least: Remedy) -> Remedy:
+        """What to try now: at least this, and more than what was tried before."""
+        tried = self._tried.get(partition)
+        remedy = least if tried is None else Remedy(min(max(least, tried + 1), Remedy.GIVE_UP))
+        self._tried[partition] = remedy
+        return remedy
