@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slotcast.log.kafka.log import KafkaLog
-from slotcast.log.port import Committed, Forecasts, LogError, Outbox
+from slotcast.log.port import Batch, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.servers import Broker
 
@@ -62,14 +62,18 @@ def poll_together(logs: Sequence[KafkaLog], timeout_ms: int) -> None:
             pass
 
 
-def values(log: KafkaLog, count: int) -> list[bytes | None]:
-    found: list[bytes | None] = []
+def batches(log: KafkaLog, count: int) -> list[Batch]:
+    """The next so many records, as they come."""
+    found: list[Batch] = []
     deadline = time.monotonic() + PATIENCE_S
-    while len(found) < count:
+    while sum(map(len, found)) < count:
         assert time.monotonic() < deadline, f"only {found} came"
-        for batch in log.poll(200, 100).batches:
-            found += batch.values
+        found += log.poll(200, 100).batches
     return found
+
+
+def values(log: KafkaLog, count: int) -> list[bytes | None]:
+    return [value for batch in batches(log, count) for value in batch.values]
 
 
 def outbox(values: list[bytes], offset: int) -> Outbox:

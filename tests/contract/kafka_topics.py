@@ -18,6 +18,15 @@ MARKERS_S = 1.0
 Record = tuple[bytes | None, bytes | None, int, bytes | None]
 
 
+class NoUtf8(str):
+    """What becomes bytes that are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:  # type: ignore[override]
+        return b"\xff\xfe"
+
+
 class KafkaTopics:
     """Plain clients of the broker that `settings` name."""
 
@@ -36,9 +45,16 @@ class KafkaTopics:
         for future in sent:
             future.get(timeout_s)
 
-    def _append(self, partition: int, record: Record) -> Any:
+    def feed_with_a_bad_name(self, partition: int, record: Record) -> None:
+        """A record with one header more, whose name is no UTF-8."""
+        bad = [(NoUtf8("name"), b"value")]
+        sent = self._append(partition, record, bad)
+        self._producer.flush(30)
+        sent.get(30)
+
+    def _append(self, partition: int, record: Record, more: Sequence[Any] = ()) -> Any:
         key, value, timestamp_ms, control = record
-        headers = [] if control is None else [("slotcast-control", control)]
+        headers = [*more, *([] if control is None else [("slotcast-control", control)])]
         at = TopicPartition(self.settings.ticks, partition)
         # `send` refuses a record without key and value, the broker does not.
         return self._producer._accumulator.append(at, timestamp_ms, key, value, headers)[0]

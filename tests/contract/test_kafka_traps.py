@@ -33,6 +33,7 @@ from tests.contract.asking import committed
 from tests.contract.kafka_logs import (
     CLIENTS,
     PATIENCE_S,
+    batches,
     fresh_settings,
     outbox,
     owned,
@@ -83,6 +84,24 @@ def test_records_are_consumed_as_raw_bytes(log: KafkaLog, topics: KafkaTopics) -
     log.go(0, 0)
 
     assert values(log, 2) == [b"\xfe\x80", b"after the poison"]
+
+
+def test_a_header_whose_name_is_no_utf8_is_none(log: KafkaLog, topics: KafkaTopics) -> None:
+    """kafka-python calls its record corrupt, in this poll and in every later one."""
+    topics.feed(0, [(b"k", b"before", 1, None)])
+    topics.feed_with_a_bad_name(0, (b"k", b"named badly", 1, None))
+    topics.feed_with_a_bad_name(0, (None, b"", 1, b"{}"))
+    topics.feed(0, [(b"k", b"behind", 1, None), (None, b"", 1, b"control")])
+    log.go(0, 0)
+
+    polled, read = batches(log, 5), list(log.read(0, 0, 5))
+
+    for found in (polled, read):
+        controls = [c for batch in found for c in batch.controls or [None] * len(batch)]
+        assert [v for batch in found for v in batch.values] == [
+            b"before", b"named badly", b"", b"behind", b"",
+        ]  # fmt: skip
+        assert controls == [None, None, None, None, b"control"]
 
 
 # 8: stable offsets are only asked for by a consumer that reads committed

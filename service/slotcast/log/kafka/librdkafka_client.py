@@ -31,6 +31,8 @@ from slotcast.log.port import Batch, Committed, LogError, LogUnavailable, Offset
 from slotcast.settings import KafkaSettings
 
 WARNING_LEVEL = 4
+NAMELESS = (UnicodeDecodeError, SystemError)
+"""What the library raises where a header's name is no UTF-8."""
 
 logger = logging.getLogger("slotcast.librdkafka")
 
@@ -151,7 +153,7 @@ def _batch(partition: int | None, messages: Sequence[Message]) -> Batch:
     assert partition is not None
     count = len(messages)
     stamps = map(itemgetter(1), map(Message.timestamp, messages))
-    headers = list(map(Message.headers, messages))
+    headers = _headers(messages)
     controls = None
     if any(headers):
         controls = [_control(of_one or ()) for of_one in headers]
@@ -164,6 +166,21 @@ def _batch(partition: int | None, messages: Sequence[Message]) -> Batch:
         list(map(Message.value, messages)),
         controls,
     )
+
+
+def _headers(messages: Sequence[Message]) -> list[Any]:
+    """The headers of each; None where a name is no UTF-8: such a record is taken to have none.
+
+    It must not be asked again: the library keeps a list with a hole in it, and crashes on it.
+    """
+    found: list[Any] = []
+    left = iter(messages)
+    while len(found) < len(messages):
+        try:
+            found.extend(map(Message.headers, left))
+        except NAMELESS:
+            found.append(None)
+    return found
 
 
 def _control(headers: Any) -> bytes | None:

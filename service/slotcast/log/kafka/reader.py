@@ -15,12 +15,15 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from slotcast.log.kafka.client import ANSWER_TIMEOUT_MS, connection, kafka_errors
+from slotcast.log.kafka.header_names import tolerate
 from slotcast.log.kafka.records import batch_of
 from slotcast.log.port import Batch, LogUnavailable, OffsetOutOfRange
 from slotcast.settings import KafkaSettings
 
 READ_TICKS = 2_000
 POLL_MS = 200
+
+tolerate()
 
 
 class RangeReader(ABC):
