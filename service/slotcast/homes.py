@@ -1,13 +1,15 @@
 """Homes: the partitions in which instruments live, as far as this worker can tell.
 
-What it shows on its own board is sure. Else everyone is asked who may know: own memory, and the
-store's index, which also knows instruments that were reset before they ever ticked. So an answer
-may name a partition too many, in which a reset does nothing and a reader finds nothing.
+Everyone is asked who may know: the board, own memory, and for other workers' partitions the store's
+index, which also knows instruments that were reset before they ever ticked. There may be several:
+after the tick topic has grown, an instrument's old memory stays where it was. And an answer may
+name a partition too many, in which a reset does nothing and a reader finds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 
 from slotcast.partition import Phase
 from slotcast.store.port import Store, StoreError
@@ -36,23 +38,14 @@ class Homes:
     def of(self, names: Sequence[str]) -> dict[str, Sequence[int]]:
         """The partitions of each instrument; all, if nobody knows it. Raises `LogError`."""
         board, every = self._worker.parts.board, self.everywhere()
-        found: dict[str, Collection[int]] = {name: board.partitions_of(name) for name in names}
-        unsure = [name for name in names if not found[name]]
-        if unsure:
-            found |= self._known(unsure, every)
-        return {name: sorted(found[name]) or every for name in names}
-
-    def _known(self, names: Sequence[str], every: Sequence[int]) -> dict[str, Collection[int]]:
-        found: dict[str, set[int]] = {name: set() for name in names}
-        try:
+        found = {name: set(board.partitions_of(name)) for name in names}
+        with suppress(TimeoutError, StoreError, WorkerEnded):  # the board will have to do
             own = self._worker.ask(lambda: self._own(names)).result(ASK_TIMEOUT_S)
             stored = {p: self._store.known(p, names) for p in every if p not in own}
-        except (TimeoutError, StoreError, WorkerEnded):
-            return dict.fromkeys(names, ())
-        for partition, known in (own | stored).items():
-            for name in known:
-                found[name].add(partition)
-        return dict(found)
+            for partition, known in (own | stored).items():
+                for name in known:
+                    found[name].add(partition)
+        return {name: sorted(found[name]) or every for name in names}
 
     def _own(self, names: Sequence[str]) -> dict[int, set[str]]:
         """Which of these this worker's live partitions know; run by the worker's thread."""

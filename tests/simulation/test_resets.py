@@ -99,6 +99,24 @@ def test_an_instrument_of_another_worker_is_found_in_the_stores_index(pair: Pair
         assert pair.homes(pair.first).of(["A", "B"]) == {"A": [0], "B": [1]}
 
 
+@pytest.mark.parametrize("asked", ["first", "second"])
+def test_an_instrument_that_moved_is_reset_where_it_was_and_where_it_is(
+    pair: Pair, asked: str
+) -> None:
+    """As after the topic has grown: its old memory is still shown where it was."""
+    for i in range(40, 45):
+        write_event(pair.world.broker, tick(1, "A", i))
+    pair.settle()
+
+    with turning(pair.first, pair.second):
+        receipts = pair.resets(getattr(pair, asked)).of_instruments(["A"], LONG_S)
+    write_event(pair.world.broker, tick(1, "A", 90))
+    pair.settle()
+
+    assert [(r.partition, r.committed) for r in receipts] == [(0, True), (1, True)]
+    assert pair.ages(1, "A") == [1, 2, 3, 4, 5, 1]
+
+
 def test_an_unknown_instrument_is_reset_everywhere_to_no_effect(pair: Pair) -> None:
     with turning(pair.first, pair.second):
         receipts = pair.resets(pair.first).of_instruments(["new"], LONG_S)
