@@ -24,6 +24,8 @@ from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import (
     CommitFailed,
     Committed,
+    DeadLetter,
+    Forecasts,
     LogError,
     NotYet,
     Outbox,
@@ -491,6 +493,27 @@ def test_a_compacted_tick_topic_is_refused(kafka: Broker, policy: str) -> None:
 
     with pytest.raises(LogError, match=r"is compacted .* set its cleanup.policy to delete"):
         KafkaLog(settings)
+
+
+def test_what_carries_the_timestamps_of_ticks_takes_any_that_they_may_have(
+    kafka: Broker, client: str
+) -> None:
+    ahead = "message.timestamp.after.max.ms"
+    ticks = kafka.fresh_topic(1, message_timestamp_after_max_ms="7200000")
+    settings = fresh_settings(kafka, ticks=ticks, client=client)
+    log = KafkaLog(settings)
+    until_owned(log, {0})
+    stamp_ms = int(time.time() * 1e3) + 7_000_000
+    letter = DeadLetter(0, 0, stamp_ms, "empty", "", b"k", b"", 0, "")
+    forecast = Forecasts(0, [0], [stamp_ms], [b"k"], [b"f"])
+
+    publish_at_last(log, Outbox([forecast], [letter], {0: Committed(1, "m")}))
+
+    log.close()
+    for topic in ("forecasts", "dead_letters"):
+        strict = kafka.fresh_topic(1, topic.replace("_", "-"))
+        with pytest.raises(LogError, match=f"{strict} has {ahead} 3600000 and {ticks} has 7200000"):
+            KafkaLog(settings.model_copy(update={topic: strict}))
 
 
 # Failure of the broker

@@ -11,7 +11,8 @@ from kafka.errors import AuthorizationError, KafkaError
 
 from slotcast.checks.finding import Finding, fail, ok, skew, warn
 from slotcast.log.kafka.client import connection, kafka_errors
-from slotcast.log.kafka.setup import POLICY, configured, described, roles_of
+from slotcast.log.kafka.setup import described, roles_of
+from slotcast.log.kafka.topics import POLICY, configured, stricter
 from slotcast.settings import KafkaSettings
 
 OLDEST = (2, 5)
@@ -83,7 +84,12 @@ def _topics(admin: Any, settings: KafkaSettings, there: Mapping[str, Any]) -> It
             continue
         told = f"{topic}, {counts[topic]} partitions"
         yield from _partitions(check, told, role, counts[topic], counts.get(settings.ticks))
-        yield from _configs(check, role, there[topic], configured(admin, topic))
+        configs = configured(admin, topic)
+        yield from _configs(check, role, there[topic], configs)
+        if role != "ticks" and settings.ticks in there:
+            for name, found, wanted in stricter(configured(admin, settings.ticks), configs):
+                why = "what carries the timestamp of a tick would be refused"
+                yield fail(check, f"{name} is {found}, of ticks {wanted}", f"raise it: {why}")
 
 
 def _missing(check: str, topic: str, settings: KafkaSettings) -> Finding:

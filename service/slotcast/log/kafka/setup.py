@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import AuthorizationError, TopicAlreadyExistsError
+from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAlreadyExistsError
 
 from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.topics import POLICY, configured, limits_of, stricter
 from slotcast.settings import KafkaSettings
 
-POLICY, RETENTION = "cleanup.policy", "retention.ms"
+RETENTION = "retention.ms"
 
 
 class Difference(msgspec.Struct):
@@ -60,8 +61,9 @@ def create_topics(settings: KafkaSettings, retention_ms: int | None = None) -> l
             partitions = len(ticks["partitions"]) if ticks else settings.partitions
             missing = [topic for topic in roles.values() if topic not in there]
             with kafka_errors(f"create {', '.join(missing)}", settings):
-                for topic in missing:
-                    _create(admin, topic, partitions, settings.replication, retention_ms)
+                for topic in missing:  # ticks first
+                    limits = limits_of(configured(admin, settings.ticks))
+                    _create(admin, topic, partitions, settings.replication, retention_ms, limits)
             there = described(admin, list(roles.values()))
             return [
                 _report(admin, role, there[topic], topic in missing, settings, retention_ms)
@@ -85,21 +87,15 @@ def described(admin: Any, topics: list[str]) -> dict[str, Any]:
     return {one["name"]: one for one in admin.describe_topics(topics) if one["error_code"] == 0}
 
 
-def configured(admin: Any, topic: str) -> Mapping[str, str]:
-    """A topic's settings; none where we may not read them."""
-    try:
-        found = admin.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"
-        )
-    except AuthorizationError:
-        return {}
-    return {name: one["value"] for name, one in found["topic"][topic].items()}
-
-
 def _create(
-    admin: Any, topic: str, partitions: int, replication: int, retention_ms: int | None
+    admin: Any,
+    topic: str,
+    partitions: int,
+    replication: int,
+    retention_ms: int | None,
+    limits: Mapping[str, str],
 ) -> None:
-    configs = {POLICY: "delete"}
+    configs = {POLICY: "delete", **limits}
     if retention_ms is not None:
         configs[RETENTION] = str(retention_ms)
     wanted = {
@@ -134,6 +130,9 @@ def _report(
     )
     ticks = len(described(admin, [settings.ticks])[settings.ticks]["partitions"])
     report.differs += _differences(report, settings, ticks, retention_ms)
+    if role != "ticks":
+        of_ticks = configured(admin, settings.ticks)
+        report.differs += [Difference(*one, must=True) for one in stricter(of_ticks, configs)]
     return report
 
 

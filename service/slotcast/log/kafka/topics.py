@@ -1,20 +1,30 @@
 """The three topics: created where they are missing, refused where they cannot work.
 
 A forecast goes to the partition number of its tick, so the forecast topic needs as many partitions
-as the tick topic. A compacted tick topic loses ticks, and with them exact recovery.
+as the tick topic; it carries its tick's timestamp, so it must take any that the tick topic takes.
+A compacted tick topic loses ticks, and with them exact recovery.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import AuthorizationError, TopicAlreadyExistsError
+from kafka.errors import (
+    AuthorizationError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
 from slotcast.log.kafka.client import connection, kafka_errors
 from slotcast.log.port import LogError, LogName
 from slotcast.settings import KafkaSettings
+
+POLICY = "cleanup.policy"
+LIMITS = tuple(f"message.timestamp.{way}.max.ms" for way in ("before", "after", "difference"))
+"""How far a record's timestamp may be from the broker's clock; brokers have some of them."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +43,7 @@ def ensure_topics(settings: KafkaSettings) -> LogName:
                 _create(admin, settings, missing, found.get(settings.ticks, settings.partitions))
                 found = partitions_of(admin, _names(settings))
             _check_partitions(settings, found)
-            _check_not_compacted(admin, settings.ticks)
+            _check_configs(admin, settings)
             _say_if_read_only(admin, settings.ticks)
             return LogName(settings.ticks, topic_id(admin, settings.ticks), settings.group)
         finally:
@@ -73,8 +83,13 @@ def _create(admin: Any, settings: KafkaSettings, missing: list[str], partitions:
             f"topics {', '.join(missing)} do not exist: create them with {partitions} partitions,"
             " or set kafka.create_topics = true"
         )
-    for topic in missing:
-        wanted = {"num_partitions": partitions, "replication_factor": settings.replication}
+    for topic in missing:  # ticks first
+        limits = {} if topic == settings.ticks else limits_of(configured(admin, settings.ticks))
+        wanted = {
+            "num_partitions": partitions,
+            "replication_factor": settings.replication,
+            "configs": limits,
+        }
         try:
             admin.create_topics({topic: wanted}, wait_for_metadata=True)
         except TopicAlreadyExistsError:
@@ -91,19 +106,47 @@ def _check_partitions(settings: KafkaSettings, found: dict[str, int]) -> None:
         )
 
 
-def _check_not_compacted(admin: Any, ticks: str) -> None:
-    resource = ConfigResource(ConfigResourceType.TOPIC, ticks)
+def configured(admin: Any, topic: str) -> Mapping[str, str]:
+    """A topic's settings; none where we may not read them, or it is not there."""
     try:
-        described = admin.describe_configs([resource], config_filter="all")
-    except AuthorizationError as error:
-        log.warning("may not read the settings of %s (%s): is it compacted?", ticks, error)
-        return
-    policy = described["topic"][ticks].get("cleanup.policy", {}).get("value", "")
-    if "compact" in policy:
-        raise LogError(
-            f"topic {ticks} is compacted (cleanup.policy={policy}), which deletes ticks: set its"
-            " cleanup.policy to delete, or name another topic"
+        found = admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"
         )
+    except (AuthorizationError, UnknownTopicOrPartitionError):
+        return {}
+    return {name: one["value"] for name, one in found["topic"][topic].items()}
+
+
+def limits_of(ticks: Mapping[str, str]) -> dict[str, str]:
+    """The timestamps that a topic takes, of its settings."""
+    return {name: ticks[name] for name in LIMITS if ticks.get(name) is not None}
+
+
+def stricter(ticks: Mapping[str, str], output: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(setting, what it is, what it must be) where a topic does not take what ticks carry."""
+    if output.get("message.timestamp.type") == "LogAppendTime":
+        return
+    for name, wanted in limits_of(ticks).items():
+        found = output.get(name)
+        if found is not None and int(found) < int(wanted):
+            yield name, found, wanted
+
+
+def _check_configs(admin: Any, settings: KafkaSettings) -> None:
+    ticks = configured(admin, settings.ticks)
+    if not ticks:
+        log.warning("may not read the settings of %s: is it compacted?", settings.ticks)
+    if "compact" in ticks.get(POLICY, ""):
+        raise LogError(
+            f"topic {settings.ticks} is compacted (cleanup.policy={ticks[POLICY]}), which deletes"
+            " ticks: set its cleanup.policy to delete, or name another topic"
+        )
+    for topic in (settings.forecasts, settings.dead_letters):
+        for name, found, wanted in stricter(ticks, configured(admin, topic)):
+            raise LogError(
+                f"topic {topic} has {name} {found} and {settings.ticks} has {wanted}: it would"
+                f" refuse forecasts, which carry their ticks' timestamps: set it to {wanted}"
+            )
 
 
 def _say_if_read_only(admin: Any, ticks: str) -> None:
