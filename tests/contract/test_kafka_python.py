@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import crc32c
+import kafka.record.util as library_checksums
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -15,7 +17,7 @@ from kafka.errors import (
 from kafka.structs import MemberState
 
 from slotcast.log.kafka.group import Membership
-from slotcast.log.kafka.kafka_python import Listener, check_all
+from slotcast.log.kafka.kafka_python import RETRY_MS, Listener, check_all
 from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.kafka.producer import Appender, Publisher
 from slotcast.log.kafka.topics import ensure_topics
@@ -23,6 +25,7 @@ from slotcast.log.port import AppendForbidden, CommitFailed, Committed
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import fresh_settings, outbox
+from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker
 
 
@@ -134,24 +137,41 @@ def test_both_consumers_take_raw_bytes_of_committed_records(log: KafkaLog) -> No
         assert config["value_deserializer"] is None
 
 
-# 7: no time limit on a commit
+# 6: transactions that follow each other wait for 100 ms, 7: and a commit has no time limit
 
 
 class NoAnswer:
+    def __init__(self, *_: object) -> None:
+        """Whatever is asked."""
+
     def wait(self, timeout_ms: int) -> bool:
         return False
 
 
-def test_no_answer_to_the_commit_is_a_failure_in_time(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("call", "what"), [("begin_commit", "commit"), ("send_offsets_to_transaction", "offsets")]
+)
+def test_no_answer_is_a_failure_in_time(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch, call: str, what: str
 ) -> None:
     log.publish(outbox([b"first"], 1))
-    monkeypatch.setattr(library_of(log)._transaction_manager, "begin_commit", NoAnswer)
+    monkeypatch.setattr(library_of(log)._transaction_manager, call, NoAnswer)
 
-    with pytest.raises(CommitFailed, match="no answer about the commit in 3000 ms"):
+    with pytest.raises(CommitFailed, match=f"no answer about the {what} in 3000 ms"):
         log.publish(outbox([b"second"], 2))
 
     assert committed(log, 0) == Committed(1, "m")
+
+
+def test_the_next_transaction_is_asked_for_again_after_2_ms(log: KafkaLog) -> None:
+    assert library_of(log).config["retry_backoff_ms"] == RETRY_MS == 2
+
+
+# 11: without the package crc32c a checksum takes longer than all the rest
+
+
+def test_checksums_are_not_made_in_python() -> None:
+    assert library_checksums._crc32c is crc32c.crc32c
 
 
 # 9: callbacks run on the client's own thread
@@ -210,6 +230,17 @@ def test_no_default_decides_over_delivery(log: KafkaLog, settings: KafkaSettings
     assert config["acks"] == -1
     assert config["enable_idempotence"] is True
     assert config["delivery_timeout_ms"] == settings.delivery_timeout_ms
+    assert config["transaction_timeout_ms"] == settings.transaction_timeout_ms
+
+
+def test_no_default_decides_how_many_records_a_poll_brings(
+    log: KafkaLog, topics: KafkaTopics
+) -> None:
+    topics.feed(0, [(b"k", b"%d" % i, 1, None) for i in range(1_200)])
+    log.go(0, 0)
+
+    (batch,) = log.poll(10_000, 2_000).batches
+    assert len(batch) > 500
 
 
 # Failures

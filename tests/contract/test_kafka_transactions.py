@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.transactions import TransactionalPublisher
 from slotcast.log.port import CommitFailed, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
@@ -44,6 +45,51 @@ def raw_producer(settings: KafkaSettings, name: str) -> KafkaProducer:
     )
     producer.init_transactions()
     return producer
+
+
+# 2: a sequence error in a commit can make a lost transaction look committed
+
+
+class Recorder:
+    """A producer that notes what it is asked, and fails where it is told to."""
+
+    def __init__(self, fails_at: str = "") -> None:
+        self.fails_at, self.calls = fails_at, list[str]()
+
+    def partitions_of(self, _: str) -> int:
+        return 1
+
+    def abort(self) -> bool:
+        return False
+
+    def discard(self) -> None:
+        self.calls.append("discard")
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any) -> None:
+            self.calls.append(name)
+            if name == self.fails_at:
+                raise LogError("no")
+
+        return call
+
+
+IN_ORDER = ["init_transactions", "begin", "send", "flush", "send_offsets", "commit"]
+
+
+@pytest.mark.parametrize("fails_at", ["", "send", "flush", "send_offsets", "commit"])
+def test_nothing_is_under_way_when_the_commit_begins(
+    fails_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = Recorder(fails_at)
+    publisher = TransactionalPublisher(KafkaSettings(), "some-id")
+    monkeypatch.setattr(publisher._driver, "open_producer", lambda *_: producer)
+
+    with pytest.raises(CommitFailed) if fails_at else contextlib.nullcontext():
+        publisher.commit(outbox(1, b"f"), {0: Committed(1, "")}, None)
+
+    last = IN_ORDER.index(fails_at or "commit") + 1
+    assert producer.calls == [*IN_ORDER[:last], *(["discard"] if fails_at else [])]
 
 
 def test_a_failed_publish_leaves_no_offsets_behind(
