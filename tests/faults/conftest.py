@@ -118,9 +118,9 @@ def group(
     fault: Fault,
     compiled: None,
 ) -> Iterator[Callable[..., Group]]:
-    """`group(partitions=4, bootstrap=..., redis=..., **settings)` of `[kafka]`, for `join` to use.
+    """`group(partitions=4, bootstrap=..., redis=..., delivery=..., **settings)`, for `join` to use.
 
-    Without the two addresses the workers use the servers of all tests.
+    `settings` are of `[kafka]`. Without the two addresses workers use the servers of all tests.
     """
     groups: list[Group] = []
     made: list[Serving] = []
@@ -129,6 +129,7 @@ def group(
         partitions: int = PARTITIONS,
         bootstrap: str = kafka.bootstrap,
         redis: str = redis_url,
+        delivery: str = "exactly-once",
         **settings: object,
     ) -> Group:
         flowing = stream(partitions)
@@ -145,6 +146,7 @@ def group(
                     redis_prefix,
                     flowing.schema,
                     partitions,
+                    delivery=delivery,
                     instance_id=name,
                     kafka="\n".join(lines(settings)),
                 )

@@ -41,6 +41,25 @@ def test_a_kill_in_the_commit_cycle_does_not_show(
     workers.check()
 
 
+@pytest.mark.parametrize("point", long("after-send", "after-commit"))
+@pytest.mark.fault("killed in the commit cycle, at least once: {point}")
+def test_at_least_once_a_kill_repeats_the_same_bytes_and_nothing_else(
+    group: Callable[..., Group], fault: Fault, point: str
+) -> None:
+    workers = group(partitions=2, delivery="at-least-once")
+    worker = workers.join(SLOTCAST_FAILPOINT=f"{point}:30")
+    workers.feed()
+
+    workers.until_killed(worker)
+    worker.start(SLOTCAST_FAILPOINT=f"{point}:7")
+    workers.until_killed(worker)
+    worker.start()
+    workers.flow_for(0.5)
+
+    workers.check()
+    assert (fault.repeats > 0) == (point == "after-send")
+
+
 @pytest.mark.parametrize(
     "point",
     [

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from tests.faults.group import Group
+from tests.faults.group import Group, recoveries
 from tests.faults.report import Fault
+from tests.faults.stored import Stored
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.one_client
 FAULT_S = 1.5
+CAUSES = ("StoreFenced", "StoreForgot", "StoreUnavailable", "StoreResting", "SnapshotDamaged")
 Change = Callable[[RedisServer], object]
 
 
@@ -67,4 +69,36 @@ def test_a_redis_that_fails_does_not_show(
     worker.start()
     workers.flow_for(0.5)
 
+    workers.check()
+
+
+@pytest.mark.fault("Redis {how}, all instruments resident")
+@pytest.mark.parametrize(
+    "how", ["wiped", *(pytest.param(how, marks=pytest.mark.long) for how in ("killed", *LATER))]
+)
+def test_residents_go_on_meanwhile_and_snapshots_catch_up(
+    own_store: RedisServer, group: Callable[..., Group], fault: Fault, how: str
+) -> None:
+    break_it, mend_it = FAULTS[how]
+    workers = group(partitions=1, redis=own_store.url)
+    worker = workers.join_and_flow(SLOTCAST_WORKER__SLOTS="1000")
+    stored = Stored(own_store, worker)
+    workers.until(lambda: stored.covers(1), "there is no snapshot")
+
+    begun_s = time.monotonic()
+    break_it(own_store)
+    fault.injected()
+    workers.flow_for(FAULT_S)
+    fault.still_s = workers.still_s({0}, begun_s, time.monotonic())
+    mend_it(own_store)
+    assert workers.feeder is not None
+    fed = workers.feeder.fed[0]
+    workers.until(lambda: stored.covers(fed), "snapshots do not catch up")
+
+    assert [cause for cause in CAUSES if recoveries(worker, cause)] == []
+    worker.kill()
+    worker.start(SLOTCAST_WORKER__SLOTS="1000")
+    workers.flow_for(0.5)
+    assert "replaying all of it" not in worker.log_tail(500)
+    stored.close()
     workers.check()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import msgspec
 import pytest
 import redis
 
-from slotcast.snapshots.snapshot import FORMAT, SnapshotDamaged, decode_header, encode_header
-from tests.e2e.running import Serving
+from slotcast.snapshots.snapshot import FORMAT
 from tests.faults.group import Group, recoveries
 from tests.faults.redis_proxy import RedisProxy
 from tests.faults.report import Fault
+from tests.faults.stored import Stored
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.one_client
@@ -28,56 +26,6 @@ def proxied(own_store: RedisServer) -> Iterator[RedisProxy]:
     proxy = RedisProxy(own_store)
     yield proxy
     proxy.close()
-
-
-class Stored:
-    """The snapshot of a partition as it stands in Redis."""
-
-    def __init__(self, server: RedisServer, worker: Serving, partition: int = 0) -> None:
-        scope = f"{{{worker.kafka.group}:{worker.kafka.ticks}:{partition}}}"
-        self._keys = f"{worker.settings.store.prefix}:{scope}"
-        self.client: Any = redis.Redis.from_url(server.url)
-
-    def header(self) -> Any:
-        """The decoded header, or None."""
-        data = self.client.get(f"{self._keys}:header")
-        return None if data is None else decode_header(data)
-
-    def is_sound(self) -> bool:
-        """Whether there is a header that can be read."""
-        try:
-            return self.header() is not None
-        except SnapshotDamaged:
-            return False
-
-    def retell(self, **changes: object) -> None:
-        """Let the header say something else."""
-        changed = msgspec.structs.replace(self.header(), **changes)
-        self.client.set(f"{self._keys}:header", encode_header(changed))
-
-    def spoil_header(self) -> None:
-        """Another byte in the header."""
-        self.client.setrange(f"{self._keys}:header", 12, b"#")
-
-    def spoil_rows(self) -> None:
-        """Another byte in every row."""
-        key = f"{self._keys}:rows"
-        for name, row in self.client.hgetall(key).items():
-            self.client.hset(key, name, row[:-1] + bytes([row[-1] ^ 1]))
-
-    def lose_rows(self) -> None:
-        """Rows are gone that the index promises."""
-        self.client.delete(f"{self._keys}:rows")
-
-    def age_rows(self) -> None:
-        """An index that promises more than the rows hold."""
-        key = f"{self._keys}:index"
-        for name, applied in self.client.hgetall(key).items():
-            self.client.hset(key, name, int(applied) + 1)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.client.close()
 
 
 DAMAGE: dict[str, Callable[[Stored], None]] = {
@@ -158,13 +106,14 @@ def test_a_slow_redis_does_not_show(
     fault.injected()
     workers.flow_for(4)
     fault.still_s = workers.still_s({0, 1}, begun_s, time.monotonic())
+    failed = recoveries(worker, "CommitFailed")
     worker.kill()
     worker.start()
     workers.flow_for(1)
     proxied.delay_s = 0.0
     workers.flow_for(1)
 
-    assert recoveries(worker, "CommitFailed") == 0
+    assert failed == 0
     workers.check()
 
 

@@ -14,7 +14,7 @@ from tests.faults.oracle import count
 from tests.faults.proxy import Asked, How, Proxy
 from tests.faults.report import ROW, Fault, found, table
 from tests.faults.ticks import Laps
-from tests.servers import free_ports
+from tests.servers import ROOT, free_ports
 
 
 def test_the_oracle_counts_what_is_too_many_and_what_is_missing() -> None:
@@ -23,6 +23,13 @@ def test_the_oracle_counts_what_is_too_many_and_what_is_missing() -> None:
     assert count(due, due) == (0, 0)
     assert count([["a", "b", "b"], ["a"]], due) == (1, 1)
     assert count([["a", "b", "c", "a"], []], due) == (1, 1)
+
+
+def test_every_file_of_faults_has_a_row_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "recovery.md").read_text()
+
+    files = {path.name for path in (ROOT / "tests" / "faults").glob("test_*.py")}
+    assert {name for name in files if f"`{name}`" not in manual} == set()
 
 
 def test_a_lap_begins_at_later_times_than_the_one_before() -> None:

@@ -3,7 +3,7 @@
 Exactly once (`kafka.delivery`, the default): a publish is one transaction of forecasts, dead
 letters and offsets. At least once: it sends everything, waits for every acknowledgement and then
 commits the offsets; if it fails half way, forecasts may be in the topic that will be published
-again, byte for byte.
+again, byte for byte. Its failpoints (`slotcast.failpoints`): after-send, after-commit.
 
 The client library is a driver (`driver.py`); everything that holds with each is here.
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from slotcast.failpoints import at
 from slotcast.log.kafka.client import InstanceFenced, connection, kafka_errors
 from slotcast.log.kafka.driver import Standing, driver_of
 from slotcast.log.kafka.leaving import leave
@@ -155,7 +156,9 @@ class KafkaLog:
                 raise CommitFailed(str(error)) from error
         else:
             self._publisher.send(outbox)
+            at("after-send")
             self._commit(outbox.offsets, group)
+            at("after-commit")
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
