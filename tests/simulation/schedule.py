@@ -2,9 +2,10 @@
 
 `run_schedule(seed)` feeds a script to a log, lets two or three workers take turns at it, moves
 partitions between them, kills them inside any I/O call, breaks, wipes and damages the store, and
-loses commits or their answers. Then the trouble ends, and everything published must be what one
-uninterrupted run publishes. A seed is the whole story: the same seed, the same calls. So that
-thousands take seconds, most workers are bare (see `bare.py`); each 25th seed has whole ones.
+loses commits or their answers, or lets them come late. Then the trouble ends, and everything
+published must be what one uninterrupted run publishes. A seed is the whole story: the same seed,
+the same calls. So that thousands take seconds, most workers are bare (see `bare.py`); each 25th
+seed has whole ones.
 
     python -m tests.simulation.schedule 4711         one schedule, with all that happened in it
     python -m tests.simulation.schedule 0 2000       seeds 0 to 1999, and how many in a second
@@ -25,7 +26,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from slotcast.log.port import CommitFailed, NotYet
+from slotcast.log.memory.log import MemoryBroker
+from slotcast.log.port import CommitFailed, NotYet, Outbox
 from slotcast.store.port import StoreUnavailable
 from slotcast.worker import Worker
 from tests.simulation.bare import bare_bundle
@@ -61,10 +63,21 @@ def _world(events: Sequence[tuple[Any, ...]], partitions: int, whole: bool) -> W
 
 
 @dataclass
+class UnderWay:
+    """A commit that its worker has given up, and that the broker may still make."""
+
+    sender: Trouble
+    broker: MemoryBroker
+    outbox: Outbox
+
+
+@dataclass
 class Trouble:
     """Between a worker and its log and store: every I/O call passes here, and may not come back."""
 
     rng: Random
+    under_way: list[UnderWay]
+    """Of all workers."""
     log_weather: str = "fair"
     store_weather: str = "fair"
     fuse: int | None = None
@@ -73,6 +86,14 @@ class Trouble:
     def on_log(self, call: Callable[..., Any], *args: Any) -> Any:
         """A call of the log."""
         name = call.__name__
+        if name == "committed":  # whoever asks ends what is open there, one way or the other
+            self._end([one for one in self.under_way if args[0] in one.outbox.offsets])
+        if name == "publish":
+            self._end([one for one in self.under_way if one.sender is self])
+            if self.log_weather == "slow":
+                broker, whole = call.__self__.broker, _whole(args[0])  # type: ignore[attr-defined]
+                self.under_way.append(UnderWay(self, broker, whole))
+                raise CommitFailed("no answer to the commit in time")
         if self.log_weather == "unsettled" and name == "committed":
             raise NotYet("an open transaction may still move it")
         if self.log_weather == "refusing" and name == "publish":
@@ -81,6 +102,12 @@ class Trouble:
         if self.log_weather == "late" and name == "publish":
             raise CommitFailed("the answer to the commit was lost")
         return answer
+
+    def _end(self, some: Sequence[UnderWay]) -> None:
+        for one in some:
+            self.under_way.remove(one)
+            if self.rng.random() < 0.5:
+                one.broker.commit(one.outbox)
 
     def on_store(self, call: Callable[..., Any], *args: Any) -> Any:
         """A call of the store."""
@@ -106,6 +133,12 @@ class Trouble:
         raise Killed
 
 
+def _whole(outbox: Outbox) -> Outbox:
+    """The same, with forecasts that can be read later."""
+    forecasts = [replace(one, values=list(one.values)) for one in outbox.forecasts]
+    return replace(outbox, forecasts=forecasts)
+
+
 @dataclass
 class Member:
     """A worker and the trouble around it."""
@@ -128,7 +161,8 @@ class Schedule:
         self.world = _world((), self.partitions, whole)
         self.fed = 0
         self.slots, self.poll = self.rng.randint(1, 6), self.rng.randint(1, 20)
-        self.members = [self._member() for _ in range(self.rng.randint(1, 3))]
+        self.under_way: list[UnderWay] = []
+        self.members = [self._member() for _ in range(self.rng.choice([1, 2, 2, 3, 3]))]
         for partition in range(self.partitions):
             self._give(self.rng.randrange(len(self.members)), partition)
         self.kept = self._copy_of_store()
@@ -161,7 +195,7 @@ class Schedule:
         self.told.append(what)
 
     def _member(self) -> Member:
-        trouble = Trouble(self.rng)
+        trouble = Trouble(self.rng, self.under_way)
         worker = self.world.worker(
             slots=self.slots,
             max_poll_ticks=self.poll,
@@ -236,7 +270,7 @@ class Schedule:
 
     def log_weather(self) -> None:
         number = self._any()
-        weather = self.rng.choice(["fair", "unsettled", "refusing", "late"])
+        weather = self.rng.choice(["fair", "unsettled", "refusing", "late", "slow"])
         self._say(f"the log of worker {number} is {weather}")
         self.members[number].trouble.log_weather = weather
 

@@ -94,6 +94,15 @@ class MemoryBroker:
         self.topic_id = topic_id
         self.offsets.clear()
 
+    def commit(self, outbox: Outbox) -> None:
+        """Make everything in the outbox part of the log, whoever sent it."""
+        made = [(column.partition, _records(column)) for column in outbox.forecasts]
+        for partition, forecasts in made:
+            self.forecasts[partition] += forecasts
+        for letter in outbox.dead_letters:
+            self.dead_letters[letter.partition].append(letter)
+        self.offsets.update(outbox.offsets)
+
     def place(self, partition: int, offset: int) -> int:
         """Place in `ticks` of the first record at or after `offset`."""
         return bisect_left(self.ticks[partition], (offset,))
@@ -203,12 +212,7 @@ class MemoryLog:
         for partition in outbox.offsets:
             if self.broker.owners.get(partition) is not self:
                 raise CommitFailed(f"ticks-{partition} has another owner: forget and recover it")
-        made = [(column.partition, _records(column)) for column in outbox.forecasts]
-        for partition, forecasts in made:
-            self.broker.forecasts[partition] += forecasts
-        for letter in outbox.dead_letters:
-            self.broker.dead_letters[letter.partition].append(letter)
-        self.broker.offsets.update(outbox.offsets)
+        self.broker.commit(outbox)
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, control: bytes | None = None
