@@ -24,6 +24,8 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from slotcast.damage import (
     WAYS_OUT,
     Damage,
@@ -188,9 +190,16 @@ class Recovery:
         return Known(committed, None, None, damage)
 
     def _prove_ownership(self, partition: Partition, known: Known) -> Iterator[bool]:
-        """Only its owner may claim or clear a snapshot, and only the owner can commit."""
-        if known.committed.offset != NOWHERE:
-            yield from self._publish(partition.number, known.committed)
+        """Only its owner may claim or clear a snapshot, and only the owner can commit.
+
+        The note says as before, but for whose transaction it now is.
+        """
+        standing, note = known.committed, known.note
+        if note is not None:
+            note = msgspec.structs.replace(note, owner=self.log.owner)
+            standing = standing._replace(metadata=note.text())
+        if standing.offset != NOWHERE:
+            yield from self._publish(partition.number, standing)
 
     def prove(self, partition: Partition) -> None:
         """The same for a live partition. Raises CommitFailed, NotYet."""
