@@ -14,7 +14,7 @@ from benchmarks.report import goal, show
 from slotcast_models import baselines, scores
 from slotcast_models.backtest import columns_of, prequential
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import FREE
+from slotcast_models.columns import FROZEN
 from slotcast_models.predictor import Predictor
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ def airline_table(bundle: Bundle) -> dict[str, Any]:
     predictor, x = Predictor(bundle.bind(ticks.schema)), ticks.value[:, 0]
     online = prequential(predictor, ticks.columns(), 1)
     columns = ticks.columns()
-    columns.kind[KNOWN:] = FREE
+    columns.kind[KNOWN:] = FROZEN
     frozen = prequential(predictor, columns, 1)
     seasonal = baselines.seasonal_naive(x, YEAR)
     forecasts = {

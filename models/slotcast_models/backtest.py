@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slotcast_models.columns import (
-    FREE,
     RESET,
     TICK,
     VALID,
@@ -90,7 +89,7 @@ def prequential(
 ) -> Outcome:
     """Step all ticks from fresh memory, in polls of `poll_ticks`; the size does not show.
 
-    Entries of kind FREE are forecast but not learnt from: what a frozen model would have said.
+    Entries of kind FROZEN are forecast and not learnt from: what a frozen model would have said.
     `names` are those of the instruments, by slot, for a network that knows them.
     """
     return joined(polls(predictor, ticks, slots, poll_ticks, names), ticks)
@@ -151,7 +150,7 @@ class _Before:
         """Put beside each tick what its instrument's tick before was and published."""
         valid = (verdicts == VALID) & (ticks.kind != RESET)
         before = previous_ticks(ticks.slot, valid)
-        due = valid & (published.scored | (ticks.kind == FREE))
+        due = valid & published.scored
         here, earlier = due & (before >= 0), due & (before < 0) & self._ticked[ticks.slot]
         at, slot, old = before[here], ticks.slot[earlier], self._published
         value = ticks.value[:, : self._value.shape[1]]

@@ -14,9 +14,10 @@ from slotcast_models.compiled import compiled
 from slotcast_models.memory import APPLIED, NEVER, SEQUENCE, TIME, Memory
 from slotcast_models.seasons import Seasons
 
-TICK, RESET, FREE, IMPORT = range(4)
-"""Kinds of column entries: a tick, an instrument's reset, a step of a free run (learns nothing), an
-import. Imports are no business of the compiled loops: see imports.py."""
+TICK, RESET, FREE, IMPORT, FROZEN = range(5)
+"""Kinds of column entries: a tick, an instrument's reset, a step of a free run (one step after the
+last, learns nothing), an import, and a recorded tick that nothing is learnt from. Imports are no
+business of the compiled loops: see imports.py."""
 
 VALID, LATE, REPEAT, APPLIED_BEFORE = range(4)
 """Verdicts of `judge`."""
@@ -48,7 +49,7 @@ class Published(NamedTuple):
     skill: NDArray[np.float64]  # [n, T]  NaN before there is an error of persistence
     ticks: NDArray[np.int64]  # [n]
     origin: NDArray[np.int64]  # [n]
-    scored: NDArray[np.bool_]  # [n]  whether this tick scored the forecast before it
+    scored: NDArray[np.bool_]  # [n]  whether this tick is what the forecast before it was about
     readout: NDArray[np.float64]  # [n, T]
     network: NDArray[np.float64]  # [n, T]
     extra: NDArray[np.float64]  # [n, T, extras]  the head's quantiles or class probabilities

@@ -9,6 +9,12 @@ step of a wave stand two functions:
 `after` the step, per tick:    5. network row and output        6. combine, guard, publish, remember
 
 Forecasts are scored and learnt from only with what was stored when they were made.
+
+A tick of kind FROZEN moves what a row knows of the last ticks: values, lags, levels, smoothers,
+ring and pace, gaps and level breaks as at any tick. Whatever is learnt from errors or is a usual
+size stays: readout, second stage, trust, gate, scale, the smoothers' losses, error scale, trackers,
+profile and the counts of what was scored. So does a step of a free run, which has no gap and no
+time of its own either.
 """
 
 from __future__ import annotations
@@ -34,7 +40,6 @@ from slotcast_models.intervals import (
 from slotcast_models.memory import (
     ABSOLUTE_ERROR,
     ABSOLUTE_NAIVE,
-    BASE,
     BREAKS,
     CHANGE,
     CHANGES,
@@ -63,6 +68,7 @@ from slotcast_models.memory import (
     Memory,
     U,
 )
+from slotcast_models.pending import mix, restate, take_extras
 from slotcast_models.readout import (
     candidate_change,
     corrected_change,
@@ -260,7 +266,7 @@ def before(
             net[i, :] = 0.0
             continue
         count, step_ns = memory.counts[slot], columns.step_ns[tick]
-        gap = kind == TICK and is_gap(memory, slot, step_ns, plan.rules)
+        gap = kind != FREE and is_gap(memory, slot, step_ns, plan.rules)
         learn_pace(memory, slot, step_ns)
         for q in range(memory.quantity.shape[1]):
             take_quantity(memory, slot, q, columns.value[tick, q], kind, gap, plan)
@@ -268,9 +274,10 @@ def before(
             count[ORIGIN] = columns.offset[tick]
         elif gap:
             count[GAPS] += 1
-        elif count[PENDING] == 1 and kind == TICK:
-            count[SCORED] += 1
+        elif count[PENDING] == 1 and kind != FREE:
             published.scored[tick] = True
+            if kind == TICK:
+                count[SCORED] += 1
         take_step(memory, slot, columns.time_ns[tick], kind == FREE, plan.seasons)
         for j in range(memory.target.shape[1] if plan.corrects else 0):
             candidate(memory, slot, j, 0.0, plan)
@@ -279,15 +286,6 @@ def before(
         copy_row(packed(memory.inputs[slot, turn]), inputs[i])
         count[TICKS] += 1
         copy_row(net[i], packed(memory.net[slot]))
-
-
-@compiled
-def mix(share: np.uint64, bits: np.uint64) -> np.uint64:
-    """One round of a 64-bit hash chain (the finaliser of splitmix64; Steele et al., 2014)."""
-    x = share ^ bits
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))) + np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled
@@ -312,45 +310,6 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     wider = plan.wider[place_after(memory.counts[slot, SCORED])]
     bounds, quantiles = memory.bounds[slot, j], memory.quantiles[slot, j]
     place_bounds(bounds, quantiles, target[POINT], target[ERROR_SCALE], wider)
-
-
-@compiled
-def take_extras(
-    memory: Memory, slot: int, j: int, outputs: NDArray[np.float32], first: int, plan: Plan
-) -> None:
-    """6, beside the forecast: what else the head says of target `j`, from outputs[first] on.
-
-    Quantiles become values that do not fall; probabilities stay as they are.
-    """
-    extra, scale = memory.extra[slot, j], memory.target[slot, j, SCALE]
-    u, highest = memory.quantity[slot, j, U], -math.inf
-    for i in range(extra.shape[0]):
-        extra[i] = outputs[first + i]
-        if plan.quantiles:
-            highest = max(highest, u + clip(extra[i], INPUT_LIMIT) * scale)
-            extra[i] = value_of(highest, plan.log[j])
-
-
-@compiled
-def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Published) -> None:
-    """Write the slot's pending forecast into the columns at `tick`."""
-    for j in range(memory.target.shape[1]):
-        target, bounds = memory.target[slot, j], memory.bounds[slot, j]
-        u, output = memory.quantity[slot, j, U], target[OUTPUT]
-        published.point[tick, j] = target[PUBLISHED]
-        published.readout[tick, j] = value_of(u + target[BASE] * target[SCALE], plan.log[j])
-        published.network[tick, j] = value_of(u + output * target[SCALE], plan.log[j])
-        published.model[tick, j] = target[MODEL] == 1.0
-        for i in range(bounds.shape[1]):
-            published.lower[tick, j, i] = value_of(bounds[LOWER, i], plan.log[j])
-            published.upper[tick, j, i] = value_of(bounds[UPPER, i], plan.log[j])
-        for i in range(memory.extra.shape[2]):
-            published.extra[tick, j, i] = memory.extra[slot, j, i]
-        published.skill[tick, j] = math.nan
-        if target[SQUARED_NAIVE] > 0.0:
-            published.skill[tick, j] = 1.0 - target[SQUARED_ERROR] / target[SQUARED_NAIVE]
-    published.ticks[tick] = memory.counts[slot, TICKS]
-    published.origin[tick] = memory.counts[slot, ORIGIN]
 
 
 @compiled

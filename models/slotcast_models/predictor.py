@@ -28,7 +28,6 @@ from slotcast_models.columns import (
     Published,
     allocate_published,
 )
-from slotcast_models.fold import restate
 from slotcast_models.fresh import wipe
 from slotcast_models.intervals import start_quantiles, widen_bounds, widenings
 from slotcast_models.memory import (
@@ -45,6 +44,7 @@ from slotcast_models.memory import (
     Memory,
     view,
 )
+from slotcast_models.pending import restate
 from slotcast_models.rules import STAGE_PRIOR
 from slotcast_models.step import CHUNK, Stage, StepProgram
 from slotcast_models.waves import allocate_scratch, step_columns, step_wave

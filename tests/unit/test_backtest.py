@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from slotcast_models.backtest import columns_of, joined, polls, prequential, previous_ticks
-from slotcast_models.columns import FREE, RESET
+from slotcast_models.columns import FROZEN, RESET
 from slotcast_models.memory import SCORED, SQUARED_ERROR, SQUARED_NAIVE, view
 from tests.streams import LEVEL, SECOND_NS, eager, part, same_bits, scripted
 
@@ -60,10 +60,10 @@ def test_where_persistence_was_published_the_point_is_the_naive_value() -> None:
     assert same_bits(outcome.point[naive], outcome.naive[naive])
 
 
-def test_a_free_entry_is_forecast_and_teaches_nothing() -> None:
+def test_a_frozen_entry_is_forecast_and_teaches_nothing() -> None:
     x = np.random.default_rng(0).normal(size=300)
     ticks = columns_of(0, np.arange(300) * SECOND_NS, x)
-    ticks.kind[200:] = FREE
+    ticks.kind[200:] = FROZEN
     known = prequential(eager(LEVEL), part(ticks, slice(200)), 1)
 
     frozen = prequential(eager(LEVEL), ticks, 1)

@@ -20,7 +20,7 @@ from slotcast_models.bundle import Bundle
 from slotcast_models.columns import RESET, Columns
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
-from tests.streams import LEVEL, PRICE, eager, predictor, scripted
+from tests.streams import LEVEL, PRICE, eager, part, predictor, scripted
 
 SKIP = 240
 DAILY = TickSchema(targets=(Quantity(name="load"),), kind="sensor", step_ms=HOUR_MS, seasons=(24,))
@@ -146,8 +146,28 @@ def test_frozen_learns_from_the_skipped_ticks_alone() -> None:
     assert (frozen[SKIP + 1 :] != own[SKIP + 1 :]).any()
 
 
+def test_a_hole_moves_no_phase_of_what_is_frozen() -> None:
+    """Two of a hundred hours are missing after the skipped ones."""
+    hours = np.arange(2_000)
+    kept = (hours < 2 * SKIP) | (np.random.default_rng(1).random(2_000) > 0.02)
+    whole = daily(2_000)
+
+    found = backtest(Bundle.load().bind(DAILY), recorded(part(whole, kept)), SKIP)
+
+    frozen, own = (pooled(found, found.forecasts[name])["skill"] for name in ("frozen", OWN))
+    assert frozen > own - 0.05
+
+
+def test_what_is_frozen_has_forecasts_for_the_ticks_that_are_scored() -> None:
+    found = of_anything()
+
+    point = found.forecasts["frozen"].point[400:]
+
+    np.testing.assert_array_equal(np.isfinite(point).all(axis=1), found.scored[400:])
+
+
 def test_all_intervals_are_judged_by_the_same_ticks() -> None:
-    """What is frozen has a forecast after a gap and after a reset too."""
+    """After a gap and after a reset nobody is scored, what is frozen neither."""
     found = of_anything()
     kept, value = found.scored, found.outcome.value[found.scored]
 

@@ -21,7 +21,7 @@ from slotcast.terminal.progress import Advanced, silently
 from slotcast_models import baselines
 from slotcast_models.backtest import Outcome, joined, polls
 from slotcast_models.bundle import Bundle
-from slotcast_models.columns import FREE, TICK
+from slotcast_models.columns import FROZEN, TICK
 from slotcast_models.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def backtest(
     else:
         forecasts["network alone"] = Forecast(outcome.network)
     if skip:
-        ran = _run(predictor, _frozen(recorded, skip), scored, "forecasting, frozen", advanced)
+        ran = _run(predictor, _frozen(recorded, skip), after, "forecasting, frozen", advanced)
         forecasts["frozen"] = _with_interval(*ran)
     else:
         absent["frozen"] = "with --skip 0 there is nothing to freeze after"
@@ -119,7 +119,7 @@ def backtest(
         absent["learning network"] = "not asked for: --learn inline"
     else:
         learner = _learner(bundle, recorded, skip, learn)
-        learnt, sums = _run(learner, recorded, scored, "learning", advanced)
+        learnt, sums = _run(learner, recorded, after, "learning", advanced)
         forecasts[f"network {learn}"] = _with_interval(learnt, sums)
         forecasts[f"network {learn}, alone"] = Forecast(learnt.network)
     _add_baselines(bundle, outcome, skip, slots, forecasts, absent)
@@ -133,10 +133,7 @@ def _run(
     doing: str,
     advanced: Advanced,
 ) -> tuple[Outcome, IntervalSums]:
-    """The outcome with the bounds of one level, and sums of all levels over scored ticks `kept`.
-
-    What is frozen has a forecast after a gap or a reset too, where nobody else is scored.
-    """
+    """The outcome with the bounds of one level, and sums of all levels over scored ticks `kept`."""
     columns, levels = recorded.columns, predictor.bundle.manifest.rules.levels
     sums = IntervalSums(predictor.bundle.schema, levels)
     place = levels.index(interval_level(levels))
@@ -159,7 +156,7 @@ def _with_interval(outcome: Outcome, sums: IntervalSums) -> Forecast:
 def _frozen(recorded: Recorded, skip: int) -> Recorded:
     """The same ticks, of which those after the first `skip` teach nothing."""
     kind = recorded.columns.kind.copy()
-    kind[skip:][kind[skip:] == TICK] = FREE
+    kind[skip:][kind[skip:] == TICK] = FROZEN
     columns = recorded.columns._replace(kind=kind)
     return Recorded(recorded.names, columns, recorded.rejects)
 
