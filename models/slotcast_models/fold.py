@@ -97,7 +97,6 @@ from slotcast_models.scaling import (
 )
 from slotcast_models.seasons import (
     bin_of,
-    comes_into_reach,
     learn_profile,
     shift_ring,
     take_step,
@@ -168,16 +167,10 @@ def is_awake(memory: Memory, slot: int, j: int, plan: Plan) -> bool:
 
 @compiled
 def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
-    """3: gate, second stage and readout of target `j`, with what its forecast stored.
-
-    When a longest season has come into reach, the weights were learnt without it: they are kept,
-    and learnt anew.
-    """
+    """3: gate, second stage and readout of target `j`, with what its forecast stored."""
     target, ticks = memory.target[slot, j], memory.counts[slot, TICKS]
     if not is_awake(memory, slot, j, plan) or ticks <= plan.rules[WARMUP_TICKS]:
         return
-    if comes_into_reach(ticks, plan.seasons):
-        forget_covariance(memory, slot, j, plan)
     label = clip(change / target[SCALE], INPUT_LIMIT)
     learn_gate(target, label, plan.rules)
     if plan.corrects:
@@ -278,7 +271,9 @@ def before(
             published.scored[tick] = True
             if kind == TICK:
                 count[SCORED] += 1
-        take_step(memory, slot, columns.time_ns[tick], kind == FREE, plan.seasons)
+        anew = take_step(memory, slot, columns.time_ns[tick], kind == FREE, plan.seasons)
+        for j in range(memory.target.shape[1] if anew and kind == TICK else 0):
+            forget_covariance(memory, slot, j, plan)  # weights learnt without the season are kept
         for j in range(memory.target.shape[1] if plan.corrects else 0):
             candidate(memory, slot, j, 0.0, plan)
         network_inputs(memory, slot, inputs[i], plan)

@@ -9,6 +9,7 @@ from slotcast_models.intervals import LOWER, UPPER
 from slotcast_models.memory import (
     BREAKS,
     GAPS,
+    KNOWN_STEPS,
     LEAN,
     LEAN_P,
     NEVER,
@@ -75,4 +76,4 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
         forget_covariance(memory, slot, j, plan)
     count = memory.counts[slot]
     count[TICKS], count[ORIGIN], count[PENDING], count[SCORED] = 0, NEVER, 0, 0
-    count[GAPS], count[BREAKS], count[STEP] = 0, 0, 0
+    count[GAPS], count[BREAKS], count[STEP], count[KNOWN_STEPS] = 0, 0, 0, 0

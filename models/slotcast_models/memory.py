@@ -41,7 +41,8 @@ STEP_NS, MEDIAN_NS = range(2)
 # memory.counts[slot, .]: whole numbers.
 TIME, SEQUENCE, TICKS, APPLIED, ORIGIN, PENDING, SCORED, GAPS, BREAKS, MARK_A, MARK_B = range(11)
 STEP = 11  # of the last tick, counted in the schema's `step_ms`, or in ticks
-COUNT_FIELDS = 12
+KNOWN_STEPS = 12  # steps that the ring was told of, counted until it holds the longest season
+COUNT_FIELDS = 13
 
 # memory.share[slot, .]: fingerprint share now, and at the offsets MARK_A and MARK_B.
 SHARE, SHARE_A, SHARE_B = range(3)

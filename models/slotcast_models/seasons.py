@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotcast_models.compiled import compiled
-from slotcast_models.memory import STEP, Memory, U
+from slotcast_models.memory import KNOWN_STEPS, STEP, Memory, U
 from slotcast_models.rules import FoldRules
 from slotcast_models.scaling import INPUT_LIMIT, clip
 
@@ -82,11 +82,15 @@ def step_of(time_ns: int, step_ns: int) -> int:
 
 
 @compiled
-def take_step(memory: Memory, slot: int, time_ns: int, free: bool, seasons: Seasons) -> None:
-    """Count the tick's step and put its targets into the ring; a free run goes step by step."""
+def take_step(memory: Memory, slot: int, time_ns: int, free: bool, seasons: Seasons) -> bool:
+    """Count the tick's step and put its targets into the ring; a free run goes step by step.
+
+    Returns whether the ring holds the longest season from this tick on, and did not before.
+    """
     count, ring_step = memory.counts[slot], memory.ring_step[slot]
     if seasons.length == 0:
-        return
+        return False
+    last = count[STEP]
     if free or seasons.step_ns == 0:
         count[STEP] += 1
     else:
@@ -95,6 +99,22 @@ def take_step(memory: Memory, slot: int, time_ns: int, free: bool, seasons: Seas
     ring_step[cell] = count[STEP]
     for j in range(memory.ring.shape[1]):
         memory.ring[slot, j, cell] = memory.quantity[slot, j, U]
+    return comes_into_reach(count, count[STEP] - last, ring_step.shape[0], seasons)
+
+
+@compiled
+def comes_into_reach(count: NDArray[np.int64], passed: int, ring: int, seasons: Seasons) -> bool:
+    """Count one more step, `passed` after the last; whether that makes a whole longest season.
+
+    True once in a row's life. Steps are counted that had a tick: not ticks, of which a step may
+    have many, nor time, which may have holes. A hole as long as the ring empties it.
+    """
+    whole = seasons.lookbacks[seasons.lookbacks.shape[0] - 1] + seasons.reach + 1
+    known = count[KNOWN_STEPS]
+    if known == whole or (known > 0 and passed == 0):
+        return False
+    count[KNOWN_STEPS] = known + 1 if passed < ring else 1
+    return count[KNOWN_STEPS] == whole  # type: ignore[no-any-return]
 
 
 @compiled
@@ -174,15 +194,6 @@ def season_features(
         features[place] = seasons.waves[following % seasons.length, i]
         place += 1
     return place
-
-
-@compiled
-def comes_into_reach(ticks: int, seasons: Seasons) -> bool:
-    """Whether the longest season is all there for the first time, as far as ticks tell."""
-    if seasons.length == 0:
-        return False
-    longest = seasons.lookbacks[seasons.lookbacks.shape[0] - 1]
-    return ticks == longest + seasons.reach + 1  # type: ignore[no-any-return]
 
 
 @compiled

@@ -161,16 +161,77 @@ def test_the_ring_is_as_long_as_the_longest_season_or_the_mean() -> None:
     assert declared((LONGEST_SEASON,), None, FoldRules(season_repeats=1)).ring < 10_100
 
 
-def test_a_readout_learns_anew_once_the_longest_season_is_known() -> None:
-    x, stepper = seasonal(3 * WEEK), predictor(HOURLY, warmup_ticks=3)
-    known = WEEK + stepper.plan.seasons.reach + 1  # ticks before a forecast that knows a week
+KNOWN = WEEK + FoldRules().season_reach + 1
+"""Steps in the ring before a forecast that knows a week."""
 
-    unsure = [
-        np.trace(run(stepper, at_seconds(x[:n], np.arange(n))).memory.cov[0, 0])
-        for n in range(known - 1, known + 3)
+
+def learnt_anew(
+    seconds: Floats, values: Floats | None = None, schema: TickSchema = HOURLY, **rules: float
+) -> list[int]:
+    """Numbers of ticks, counted from 1, after which the readout is as unsure as a fresh one."""
+    stepper = predictor(schema, warmup_ticks=3, **rules)
+    x = seasonal(len(seconds)) if values is None else values
+    rows, memory = stepper.allocate(1)
+    fresh, found = memory.cov.copy(), []
+    for n in range(len(x)):
+        tick = at_seconds(x[n : n + 1], seconds[n : n + 1])
+        run(stepper, tick._replace(offset=np.array([n])), rows=rows)
+        found += [n + 1] if same_bits(memory.cov, fresh) else []
+    return [n for n in found if n > 4]  # the readout begins to learn at the fifth tick
+
+
+def test_a_readout_learns_anew_once_the_longest_season_is_known() -> None:
+    assert learnt_anew(np.arange(9.0 * WEEK)) == [KNOWN]
+
+
+@pytest.mark.parametrize("schema", [HOURLY, COUNTED], ids=["by time", "by ticks"])
+def test_what_is_learnt_from_anew_first_is_the_first_forecast_that_knows_a_week(
+    schema: TickSchema,
+) -> None:
+    x = seasonal(KNOWN)
+    oldest = [
+        features_of(run(predictor(schema), at_seconds(x[:n], np.arange(n))), schema)[4]
+        for n in (KNOWN - 1, KNOWN)
     ]
 
-    assert unsure[0] > unsure[1] < unsure[2] > unsure[3]
+    assert oldest == [0.0, pytest.approx(x[1] - x[0])]
+    assert learnt_anew(np.arange(2.0 * WEEK), schema=schema) == [KNOWN]
+
+
+@pytest.mark.parametrize("at", [KNOWN - 1, KNOWN])
+def test_a_week_that_comes_into_reach_at_a_gap_is_learnt_anew(at: int) -> None:
+    seconds = np.arange(2.0 * WEEK)
+    seconds[at:] += DAY
+    paused = HOURLY.model_copy(update={"max_gap_ms": 2_000})
+
+    assert KNOWN in learnt_anew(seconds, schema=paused, gap_medians=2.0)
+
+
+@pytest.mark.parametrize("at", [KNOWN - 1, KNOWN])
+def test_a_week_that_comes_into_reach_at_a_level_break_is_learnt_anew(at: int) -> None:
+    x = seasonal(2 * WEEK)
+    x[at:] += 1e5
+
+    assert KNOWN in learnt_anew(np.arange(2.0 * WEEK), x)
+
+
+def test_several_ticks_a_step_are_one_step() -> None:
+    third = np.arange(9 * WEEK) // 3 + np.arange(9 * WEEK) % 3 / 10.0
+
+    assert learnt_anew(third) == [3 * KNOWN - 2]
+
+
+def test_a_step_without_a_tick_is_none_of_the_week_s() -> None:
+    seconds = np.delete(np.arange(3.0 * WEEK), [4, 9, 17])
+
+    assert learnt_anew(seconds) == [KNOWN]
+
+
+def test_a_hole_that_empties_the_ring_begins_the_week_again() -> None:
+    seconds = np.arange(3.0 * WEEK)
+    seconds[10:] += predictor(HOURLY).plan.seasons.ring
+
+    assert learnt_anew(seconds) == [10 + KNOWN]
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(1, 10**6))

@@ -27,7 +27,7 @@ from slotcast_models.memory import (
     view,
 )
 
-FORMAT = 1
+FORMAT = 2
 _FRAME = struct.Struct("<4sHHII")  # magic, format, name bytes, row bytes, checksum
 _MAGIC = b"SLOT"
 
