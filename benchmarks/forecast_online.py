@@ -101,12 +101,13 @@ def errors(outcome: Outcome, scored: slice, spread: Floats, block: int) -> dict[
     error, naive = scaled(outcome.point), scaled(outcome.naive)
     squared, naive_squared = (np.square(e).mean(axis=1) for e in (error, naive))
     readout = np.square(scaled(outcome.readout)).mean(axis=1)
+    alone = np.isfinite(outcome.network[scored]).all()
     return {
         "mse": scores.mean_squared(error),
         "mae": scores.mean_absolute(error),
         "persistence": scores.mean_squared(naive),
         "readout_alone": float(readout.mean()),
-        "network_alone": scores.mean_squared(scaled(outcome.network)),
+        **({"network_alone": scores.mean_squared(scaled(outcome.network))} if alone else {}),
         "less_than_persistence": scores.paired(naive_squared, squared, block)._asdict(),
         "less_than_readout_alone": scores.paired(readout, squared, block)._asdict(),
         "skill_by_variable": [scores.skill(error[:, j], naive[:, j]) for j in range(len(spread))],

@@ -54,7 +54,7 @@ class Outcome:
     point: Floats  # [n, T]
     model: NDArray[np.bool_]  # [n, T]  False: persistence was published
     readout: Floats  # [n, T]  the readout alone, without second stage and gate
-    network: Floats  # [n, T]  the network alone
+    network: Floats  # [n, T]  the network alone, NaN for one that corrects
     lower: Floats  # [n, T, L]
     upper: Floats  # [n, T, L]
     rows: NDArray[np.void]  # memory after the last tick

@@ -39,7 +39,8 @@ class Published(NamedTuple):
     """What the fold says of each column. Values are in the targets' own units.
 
     Only `point`, `lower`, `upper` and `extra` are the forecast; `readout` and `network` are what
-    these two would have forecast alone, for comparisons.
+    these two would have forecast alone, for comparisons. A network that corrects says nothing of
+    the next value alone: NaN.
     """
 
     point: NDArray[np.float64]  # [n, T]

@@ -54,7 +54,9 @@ def restate(memory: Memory, slot: int, tick: int, plan: Plan, published: Publish
         u, output = memory.quantity[slot, j, U], target[OUTPUT]
         published.point[tick, j] = target[PUBLISHED]
         published.readout[tick, j] = value_of(u + target[BASE] * target[SCALE], plan.log[j])
-        published.network[tick, j] = value_of(u + output * target[SCALE], plan.log[j])
+        published.network[tick, j] = math.nan
+        if not plan.corrects:
+            published.network[tick, j] = value_of(u + output * target[SCALE], plan.log[j])
         published.model[tick, j] = target[MODEL] == 1.0
         for i in range(bounds.shape[1]):
             published.lower[tick, j, i] = value_of(bounds[LOWER, i], plan.log[j])

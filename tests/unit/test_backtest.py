@@ -46,7 +46,7 @@ def test_what_was_not_scored_has_no_forecast() -> None:
     outcome = prequential(eager(), scripted(800, SLOTS), SLOTS)
 
     assert 0 < outcome.scored.sum() < 800
-    for forecast in (outcome.point, outcome.naive, outcome.readout, outcome.network):
+    for forecast in (outcome.point, outcome.naive, outcome.readout):
         assert np.isnan(forecast[~outcome.scored]).all()
         assert np.isfinite(forecast[outcome.scored]).all()
     assert (outcome.lower[outcome.scored] <= outcome.upper[outcome.scored]).all()

@@ -62,6 +62,7 @@ def test_scores_are_those_of_the_online_benchmark() -> None:
 
     scale = float(spread[0])
     assert found.scored.sum() == 900 - SKIP
+    assert "network_alone" not in bench, "the default bundle's network corrects"
     assert ours["skill"] == pytest.approx(bench["skill_by_variable"][0], rel=1e-12)
     assert ours["rmse"] ** 2 == pytest.approx(bench["mse"] * scale**2, rel=1e-12)
     assert ours["mae"] == pytest.approx(bench["mae"] * scale, rel=1e-12)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slotcast_models.backtest import prequential
 from slotcast_models.bundle import Bundle, BundleError, Manifest, NetworkSpec, network_sizes
 from slotcast_models.memory import (
     BASE,
@@ -138,6 +139,18 @@ def test_the_readout_learns_as_if_nothing_were_corrected() -> None:
     assert same_bits(quiet.memory.weights, loud.memory.weights)
     assert same_bits(quiet.memory.target[:, :, STAGE], loud.memory.target[:, :, STAGE])
     assert quiet.memory.target[0, 0, CANDIDATE] != loud.memory.target[0, 0, CANDIDATE]
+
+
+def test_a_network_that_corrects_says_nothing_alone() -> None:
+    of, ticks = correcting(LEVEL), columns(np.arange(9.0))
+    spec = of.manifest.network.model_copy(update={"corrects": False, "inputs": 3})
+    plain = Bundle(of.manifest.model_copy(update={"network": spec}), b"").bind(LEVEL)
+
+    corrected, told = (run(saying(0.5, each), ticks).published for each in (of, plain))
+
+    assert np.isnan(corrected.network).all()
+    assert np.isnan(prequential(saying(0.5, of), columns(np.arange(9.0)), 1).network).all()
+    assert told.network[-1, 0] == pytest.approx(8.5)
 
 
 def test_a_correction_is_trusted_where_it_is_right_and_dropped_where_it_is_not() -> None:
