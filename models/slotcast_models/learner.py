@@ -14,6 +14,7 @@ The optimiser is Adam (Kingma and Ba, 2015), every gradient first cut to norm `c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -46,6 +47,9 @@ class LearningRule:
                 f"stride {self.stride}, window {self.window}: need 1 <= stride <= window, else "
                 "there are ticks that nothing is learnt from"
             )
+        for name in ("rate", "clip_norm"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)}: need a number above 0")
 
 
 class Values(NamedTuple):

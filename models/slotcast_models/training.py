@@ -38,6 +38,10 @@ class NothingToLearn(ValueError):
     """There are too few ticks; the message says how many are needed."""
 
 
+class Diverged(ValueError):
+    """The loss is no number any more, and no update could make it one again."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train. `validation` is the share of the ticks, the last ones, that is held back."""
@@ -49,6 +53,17 @@ class Recipe:
     validation: float = 0.2
     lanes: int = 64
     segment_ticks: int = 20_000
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that nothing could be trained with."""
+        for name in ("epochs", "patience", "lanes", "segment_ticks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: need 1 or more")
+        if not 0.0 <= self.validation < 1.0:
+            raise ValueError(
+                f"validation {self.validation}: need a share from 0 to less than 1: the ticks "
+                "before it are learnt from"
+            )
 
 
 class Moment(NamedTuple):
@@ -73,7 +88,7 @@ class Training:
     ) -> None:
         """`vectors` [instruments, numbers], as `Learner` has it, where the network has such.
 
-        Raises ValueError for a network that cannot be trained, NothingToLearn.
+        Raises ValueError for a network that cannot be trained, NothingToLearn for too few ticks.
         """
         self.recipe, self.network, self._vectors = recipe, network, vectors
         window = recipe.rule.window
@@ -84,6 +99,13 @@ class Training:
             raise NothingToLearn(
                 f"{ticks} ticks, {self.cut} before validation: there is nothing to learn from. The "
                 "fold learns from no tick in its first warmup_ticks, nor after gaps: give more"
+            )
+        later = (s.label[s.entry >= self.cut] for s in sequences)
+        if recipe.validation > 0 and not any(np.isfinite(label).any() for label in later):
+            raise NothingToLearn(
+                f"{ticks} ticks, {ticks - self.cut} for validation: there is nothing to validate "
+                "on. Give more ticks or a larger share (--validation), or 0: then the last epoch "
+                "is kept"
             )
         self._lanes = lay(learnt, recipe.lanes, window, recipe.rule.stride)
         self._whole = lay(sequences, recipe.lanes)
@@ -107,7 +129,7 @@ class Training:
         return ends or len(self.history) >= self.recipe.epochs
 
     def run(self) -> Iterator[Moment]:
-        """Train to the end, one update per turn."""
+        """Train to the end, one update per turn. Raises Diverged."""
         while not self.done:
             while self._update < self.updates:
                 self._learn()
@@ -166,8 +188,17 @@ class Training:
         lanes = self._lanes
         window = Window(lanes.x[:, part], lanes.label[:, part], lanes.start[:, part])
         self.values, self._rows, loss = self._learner.learn(self.values, window, self._rows)
-        self._loss += float(loss)
+        self._loss += self._checked(float(loss), "loss")
         self._update += 1
+
+    def _checked(self, loss: float, what: str) -> float:
+        if not np.isfinite(loss):
+            raise Diverged(
+                f"the {what} is {loss} in epoch {len(self.history) + 1}: training has diverged. "
+                f"Give a lower learning rate (--rate) than {self.recipe.rule.rate}; with a network "
+                "of your own, look for a layer without a bound"
+            )
+        return loss
 
     def _moment(self) -> Moment:
         skill = self.history[-1][2] if self.history else np.nan
@@ -180,7 +211,8 @@ class Training:
         if self.recipe.validation > 0:
             lanes, outputs = self.outputs(self.values)
             later = np.where((lanes.entry >= self.cut)[..., None], lanes.label, np.nan)
-            loss = float(self.recipe.head.loss(tf.constant(outputs), tf.constant(later)))
+            lost = self.recipe.head.loss(tf.constant(outputs), tf.constant(later))
+            loss = self._checked(float(lost), "validation loss")
             skill = skill_of(self.recipe.head, outputs, later)
         best = min((past[1] for past in self.history), default=np.inf)
         if not self.history or self.recipe.validation == 0 or loss < best:

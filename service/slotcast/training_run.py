@@ -44,20 +44,27 @@ def run(
 ) -> bool:
     """Train to the end, or until `stopped`; False if there is more to do, which is then on disk.
 
-    Goes on from the directory's checkpoint, if there is one. Raises CheckpointForeign.
+    Goes on from the directory's checkpoint, if there is one. Raises CheckpointForeign, and
+    Diverged, which leaves no checkpoint: going on from it would diverge again.
     """
+    from slotcast_models.training import Diverged
+
     path = directory / CHECKPOINT
     _go_on(training, path, identity)
     directory.mkdir(parents=True, exist_ok=True)
     saved = clock()
-    with _bar() as show:
-        for moment in training.run():
-            show(moment)
-            if stopped() or clock() - saved > CHECKPOINT_SECONDS:
-                save(training, path, identity)
-                saved = clock()
-                if stopped():
-                    return False
+    try:
+        with _bar() as show:
+            for moment in training.run():
+                show(moment)
+                if stopped() or clock() - saved > CHECKPOINT_SECONDS:
+                    save(training, path, identity)
+                    saved = clock()
+                    if stopped():
+                        return False
+    except Diverged:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -188,6 +188,14 @@ def test_a_stride_beyond_the_window_is_refused() -> None:
         LearningRule(window=8, stride=9)
 
 
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_teaches_nothing_is_refused(rate: float) -> None:
+    from slotcast_models.learner import LearningRule
+
+    with pytest.raises(ValueError, match=r"rate .*: need a number above 0"):
+        LearningRule(rate=rate)
+
+
 def test_a_layer_that_normalises_over_instruments_cannot_be_trained(keras: Any) -> None:
     from slotcast_models.learner import Learner
 

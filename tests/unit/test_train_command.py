@@ -278,6 +278,8 @@ def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> N
         (["--stride", "99"], "stride 99, window 32"),
         (["--offsets", "1-2"], "--offsets is for topics"),
         (["--phases", "2"], "was trained with seasons: declare them in"),
+        (["--rate", "0"], "rate 0.0: need a number above 0"),
+        (["--validation", "1"], "validation 1.0: need a share from 0 to less than 1"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], message: str) -> None:
@@ -286,6 +288,27 @@ def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], message: st
     told = train("--from", file, "--out", tmp_path / "made", *options, code=1)
 
     assert message in told.output
+
+
+@pytest.mark.parametrize("option", ["epochs", "patience", "lanes", "window", "stride", "rate"])
+def test_an_option_out_of_its_range_is_named(tmp_path: Path, option: str) -> None:
+    value = "-1" if option == "rate" else "0"
+
+    told = train("--from", "x.csv", "--out", tmp_path / "made", f"--{option}", value, code=2)
+
+    assert f"--{option}" in told.output
+
+
+def test_training_that_diverges_writes_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slotcast.training_run.CHECKPOINT_SECONDS", -1.0)  # after every update
+    file, made = sensor_file(tmp_path / "sensors.csv"), tmp_path / "made"
+
+    told = train("--from", file, "--out", made, *FAST, "--rate", "1e30", code=1)
+
+    assert "training has diverged" in told.output
+    assert list(made.iterdir()) == [], "neither a bundle nor a checkpoint to diverge from again"
 
 
 def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:

@@ -158,6 +158,59 @@ def test_the_order_of_the_log_is_the_order_of_learning(keras: Any) -> None:
             assert np.asarray(rows).any() == (k > 0)  # fresh at the start of an epoch, then carried
 
 
+def test_a_part_to_validate_on_without_labels_is_refused(keras: Any) -> None:
+    """All its losses would be 0, and the first epoch would be kept as the best."""
+    from slotcast_models.training import NothingToLearn
+
+    late = periodic("late", 300, 0)
+    late.label[200:] = np.nan
+
+    with pytest.raises(NothingToLearn, match=r"60 for validation.*--validation"):
+        training(keras, [late])
+
+    of = finished(training(keras, [late], validation=0.0))
+    assert of.best_epoch == len(of.history) == 3
+
+
+@pytest.mark.parametrize("validation", [0.2, 0.0])
+def test_training_that_diverges_ends_with_an_error(keras: Any, validation: float) -> None:
+    from slotcast_models.learner import LearningRule
+    from slotcast_models.training import Diverged
+
+    rule = LearningRule(WINDOW, STRIDE, rate=1e30)
+    of = training(keras, rule=rule, validation=validation)
+
+    with pytest.raises(Diverged, match=r"in epoch 1: .*lower learning rate .*1e\+30"):
+        finished(of)
+
+
+def test_a_validation_loss_that_is_no_number_is_no_best_one(keras: Any) -> None:
+    from slotcast_models.training import Diverged
+
+    late = periodic("late", 300, 0)
+    late.x[250:] = np.inf
+
+    with pytest.raises(Diverged, match="validation loss is nan in epoch 1"):
+        finished(training(keras, [late]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs 0: need 1 or more"),
+        ({"patience": 0}, "patience 0"),
+        ({"lanes": 0}, "lanes 0"),
+        ({"validation": 1.0}, "validation 1.0: need a share from 0 to less than 1"),
+        ({"validation": -0.1}, "validation -0.1"),
+    ],
+)
+def test_a_recipe_that_trains_nothing_is_refused(changes: Any, message: str) -> None:
+    from slotcast_models.training import Recipe
+
+    with pytest.raises(ValueError, match=message):
+        Recipe(**changes)
+
+
 def test_too_few_ticks_are_refused(keras: Any) -> None:
     from slotcast_models.training import NothingToLearn, Recipe, Training
 

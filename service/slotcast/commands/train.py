@@ -72,27 +72,31 @@ def train(
     ] = "target",
     head: Annotated[str, typer.Option(help="regression, quantiles or classes.")] = "regression",
     flat: Annotated[
-        float, typer.Option(help="Class flat: changes of at most so many scales.")
+        float, typer.Option(min=0, help="Class flat: changes of at most so many scales.")
     ] = 0.25,
     probabilities: Annotated[
         str | None, typer.Option(help="Of --head quantiles: those to learn, such as 0.05,0.5,0.95.")
     ] = None,
-    phases: Annotated[int, typer.Option(help="Sine and cosine pairs of the season as inputs.")] = 0,
+    phases: Annotated[
+        int, typer.Option(min=0, help="Sine and cosine pairs of the season as inputs.")
+    ] = 0,
     embedding: Annotated[
         int, typer.Option(min=0, help="Numbers of a learnt vector per instrument as inputs.")
     ] = 0,
-    epochs: Annotated[int, typer.Option(help="Most passes over the ticks.")] = 50,
+    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the ticks.")] = 50,
     patience: Annotated[
-        int, typer.Option(help="End after so many epochs without a lower validation loss.")
+        int, typer.Option(min=1, help="End after so many epochs without a lower validation loss.")
     ] = 5,
     validation: Annotated[
-        float, typer.Option(help="Share of the ticks, the last ones, to validate on.")
+        float, typer.Option(min=0, help="Share of the ticks, the last ones, to validate on.")
     ] = 0.2,
-    window: Annotated[int, typer.Option(help="Ticks that an update looks back.")] = 32,
-    stride: Annotated[int, typer.Option(help="Ticks from one update to the next.")] = 8,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
-    lanes: Annotated[int, typer.Option(help="Most sequences to learn from at once.")] = 64,
-    seed: Annotated[int, typer.Option(help="Same seed, ticks and options: same weights.")] = 1,
+    window: Annotated[int, typer.Option(min=1, help="Ticks that an update looks back.")] = 32,
+    stride: Annotated[int, typer.Option(min=1, help="Ticks from one update to the next.")] = 8,
+    rate: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 5e-4,
+    lanes: Annotated[int, typer.Option(min=1, help="Most sequences to learn from at once.")] = 64,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Same seed, ticks and options: same weights.")
+    ] = 1,
     bundle_name: Annotated[
         str | None, typer.Option(help="Name of the bundle; that of the directory if none.")
     ] = None,
