@@ -71,12 +71,12 @@ from slotcast_models.memory import (
 from slotcast_models.pending import mix, restate, take_extras
 from slotcast_models.readout import (
     candidate_change,
-    corrected_change,
     gate_is_open,
     learn_gate,
     learn_readout,
     learn_stage,
     learn_trust,
+    published_change,
 )
 from slotcast_models.rules import (
     BREAK_SCALES,
@@ -231,12 +231,12 @@ def take_quantity(
 
 
 @compiled
-def candidate(memory: Memory, slot: int, j: int, output: float, plan: Plan) -> float:
-    """What readout and second stage make of target `j`, and of the network's output."""
+def candidate(memory: Memory, slot: int, j: int, output: float, plan: Plan) -> None:
+    """Store what readout and second stage make of target `j`, and of the network's output."""
     scale = scale_of(memory.quantity[slot, j])
     readout_features(memory, slot, j, scale, output, plan)
     weights, features = packed(memory.weights[slot, j]), packed(memory.features[slot, j])
-    return candidate_change(memory.target[slot, j], weights, features)
+    candidate_change(memory.target[slot, j], weights, features)
 
 
 @compiled
@@ -289,10 +289,9 @@ def forecast_target(memory: Memory, slot: int, j: int, output: float, plan: Plan
     quantity, target = memory.quantity[slot, j], memory.target[slot, j]
     scale = scale_of(quantity)
     target[OUTPUT] = clip(output, INPUT_LIMIT)
-    if plan.corrects:
-        change = corrected_change(target)
-    else:
-        change = candidate(memory, slot, j, target[OUTPUT], plan)
+    if not plan.corrects:
+        candidate(memory, slot, j, target[OUTPUT], plan)
+    change = published_change(target, plan.corrects)
     target[SCALE], target[ERROR_SCALE] = scale, error_scale_of(target, scale)
     is_model = is_awake(memory, slot, j, plan) and gate_is_open(target, plan.rules)
     if memory.profile.shape[2] > 0:

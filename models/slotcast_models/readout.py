@@ -40,7 +40,7 @@ from slotcast_models.rules import (
     STAGE_FORGETTING,
     STAGE_RIDGE,
 )
-from slotcast_models.scaling import clip
+from slotcast_models.scaling import INPUT_LIMIT, clip
 
 ERROR_LIMIT = 6.0
 INFLATION_LIMIT = 100.0
@@ -172,17 +172,21 @@ def gate_is_open(target: NDArray[np.float64], rules: NDArray[np.float64]) -> boo
 @compiled
 def candidate_change(
     target: NDArray[np.float64], weights: NDArray[np.float64], features: NDArray[np.float64]
-) -> float:
-    """The scaled change the second stage would publish; stores it and the readout's own."""
+) -> None:
+    """Store the scaled change that the second stage would publish, and the readout's own."""
     target[BASE] = clip(dot(weights, features), ERROR_LIMIT)
     lean = max(0.0, min(STAGE_LIMIT, target[LEAN]))
     stage = max(0.0, min(STAGE_LIMIT, target[STAGE]))
     target[CANDIDATE] = lean * target[SMOOTH] + stage * (target[BASE] - target[SMOOTH])
-    return target[CANDIDATE]  # type: ignore[no-any-return]
 
 
 @compiled
-def corrected_change(target: NDArray[np.float64]) -> float:
-    """The candidate with the trusted share of the network's correction; it is stored as such."""
-    target[CANDIDATE] += target[TRUST] * target[OUTPUT]
+def published_change(target: NDArray[np.float64], corrects: bool) -> float:
+    """The candidate, with the trusted share of the network's correction if it corrects.
+
+    It is cut where labels are, since nothing is learnt of larger changes, and stored, so that gate
+    and trust answer for what is published.
+    """
+    correction = target[TRUST] * target[OUTPUT] if corrects else 0.0
+    target[CANDIDATE] = clip(target[CANDIDATE] + correction, INPUT_LIMIT)
     return target[CANDIDATE]  # type: ignore[no-any-return]

@@ -15,11 +15,13 @@ from slotcast_models.memory import (
     CANDIDATE,
     LEAN,
     LEAN_P,
+    OUTPUT,
     SMOOTH,
     STAGE,
     STAGE_LEAN_P,
     STAGE_P,
     TARGET_FIELDS,
+    TRUST,
 )
 from slotcast_models.readout import (
     YOUNGEST_TICKS,
@@ -28,6 +30,7 @@ from slotcast_models.readout import (
     learn_gate,
     learn_readout,
     learn_stage,
+    published_change,
 )
 from slotcast_models.rules import STAGE_PRIOR, STAGE_RIDGE, FoldRules
 
@@ -201,7 +204,8 @@ def test_the_second_stage_publishes_between_nothing_and_a_little_more(
     target = np.zeros(TARGET_FIELDS)
     target[STAGE] = stage
 
-    change = candidate_change(target, np.array([1.0, 1.0]), np.array([0.5, 1.5]))
+    candidate_change(target, np.array([1.0, 1.0]), np.array([0.5, 1.5]))
+    change = published_change(target, False)
 
     assert (target[BASE], target[CANDIDATE], change) == (2.0, published, published)
 
@@ -210,7 +214,25 @@ def test_the_readout_s_change_is_at_most_six_scales() -> None:
     target = np.zeros(TARGET_FIELDS)
     target[STAGE] = 1.0
 
-    assert candidate_change(target, np.array([100.0]), np.array([-1.0])) == -6.0
+    candidate_change(target, np.array([100.0]), np.array([-1.0]))
+
+    assert published_change(target, False) == -6.0
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("corrects", [False, True])
+def test_nothing_is_published_beyond_the_eight_scales_of_labels(
+    sign: float, corrects: bool
+) -> None:
+    target = np.zeros(TARGET_FIELDS)
+    target[[STAGE, TRUST, OUTPUT]] = 1.2, 1.2, sign * 8.0
+    target[SMOOTH] = -3.0 * sign
+    candidate_change(target, np.array([100.0]), np.array([sign]))
+    assert abs(target[CANDIDATE]) > 8.0
+
+    change = published_change(target, corrects)
+
+    assert change == target[CANDIDATE] == sign * 8.0, "gate and trust learn from what is published"
 
 
 def gate_after(labels: Floats, candidates: Floats, **changed: Any) -> tuple[bool, float]:
