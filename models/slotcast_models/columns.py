@@ -40,7 +40,8 @@ class Published(NamedTuple):
 
     Only `point`, `lower`, `upper` and `extra` are the forecast; `readout` and `network` are what
     these two would have forecast alone, for comparisons. A network that corrects says nothing of
-    the next value alone: NaN.
+    the next value alone: NaN. `label` is for training: a scaled change, NaN where the tick is not
+    learnt from.
     """
 
     point: NDArray[np.float64]  # [n, T]
@@ -54,6 +55,7 @@ class Published(NamedTuple):
     readout: NDArray[np.float64]  # [n, T]
     network: NDArray[np.float64]  # [n, T]
     extra: NDArray[np.float64]  # [n, T, extras]  the head's quantiles or class probabilities
+    label: NDArray[np.float64]  # [n, T]  what the network should have said at the tick before
 
 
 class Plan(NamedTuple):
@@ -117,6 +119,7 @@ def allocate_published(n: int, targets: int, levels: int, extras: int = 0) -> Pu
         readout=np.zeros((n, targets)),
         network=np.zeros((n, targets)),
         extra=np.zeros((n, targets, extras)),
+        label=np.zeros((n, targets)),
     )
 
 

@@ -166,10 +166,29 @@ def is_awake(memory: Memory, slot: int, j: int, plan: Plan) -> bool:
 
 
 @compiled
+def is_learnt_from(memory: Memory, slot: int, j: int, plan: Plan) -> bool:
+    """Whether gate, second stage and readout of target `j` learn from the pending forecast."""
+    warm = memory.counts[slot, TICKS] > plan.rules[WARMUP_TICKS]
+    return warm and is_awake(memory, slot, j, plan)
+
+
+@compiled
+def label_of(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> float:
+    """What the network should have said of target `j` at the tick before; NaN for no label.
+
+    Where the fold learns, that is where a network has one. One that corrects has one from the first
+    forecast on that has a scale: it is heard while the readout warms up, from the next one on.
+    """
+    scale = memory.target[slot, j, SCALE]
+    heard = scale > 0.0 if plan.corrects else is_learnt_from(memory, slot, j, plan)
+    return clip(change / scale, INPUT_LIMIT) if heard else math.nan
+
+
+@compiled
 def learn(memory: Memory, slot: int, j: int, change: float, plan: Plan) -> None:
     """3: gate, second stage and readout of target `j`, with what its forecast stored."""
     target, ticks = memory.target[slot, j], memory.counts[slot, TICKS]
-    if not is_awake(memory, slot, j, plan) or ticks <= plan.rules[WARMUP_TICKS]:
+    if not is_learnt_from(memory, slot, j, plan):
         return
     label = clip(change / target[SCALE], INPUT_LIMIT)
     learn_gate(target, label, plan.rules)
@@ -192,9 +211,21 @@ def push_change(memory: Memory, slot: int, j: int, change: float, forget: bool) 
 
 @compiled
 def take_quantity(
-    memory: Memory, slot: int, q: int, value: float, kind: int, gap: bool, plan: Plan
+    memory: Memory,
+    slot: int,
+    q: int,
+    value: float,
+    kind: int,
+    gap: bool,
+    plan: Plan,
+    labels: NDArray[np.float64],
 ) -> None:
-    """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value."""
+    """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value.
+
+    Writes a target's label (see `label_of`).
+    """
+    if q < labels.shape[0]:
+        labels[q] = math.nan
     quantity = memory.quantity[slot, q]
     first = quantity[PRESENT] == UNSEEN
     if math.isnan(value):  # a missing feature holds its value
@@ -217,6 +248,7 @@ def take_quantity(
                 usual = memory.target[slot, q, SCALE]
                 if usual > 0.0:
                     learn_losses(memory.smoothers[slot, q], u, quantity[U], usual, plan.rules)
+                labels[q] = label_of(memory, slot, q, change, plan)
                 learn(memory, slot, q, change, plan)
         if broken:
             memory.counts[slot, BREAKS] += 1
@@ -261,8 +293,9 @@ def before(
         count, step_ns = memory.counts[slot], columns.step_ns[tick]
         gap = kind != FREE and is_gap(memory, slot, step_ns, plan.rules)
         learn_pace(memory, slot, step_ns)
+        labels = published.label[tick]
         for q in range(memory.quantity.shape[1]):
-            take_quantity(memory, slot, q, columns.value[tick, q], kind, gap, plan)
+            take_quantity(memory, slot, q, columns.value[tick, q], kind, gap, plan, labels)
         if count[TICKS] == 0:
             count[ORIGIN] = columns.offset[tick]
         elif gap:

@@ -1,9 +1,11 @@
 """What a network would see and should say, tick by tick: recorded by running the fold itself.
 
 A `Watcher` is a predictor that looks between the two halves of the fold: at the inputs that the
-network is given, and at the label of the forecast before, the change that came over the scale
-stored with it. Training therefore sees exactly what serving sees. There is no label where the
-fold does not learn: at the first tick, after a gap, at a level break, before `warmup_ticks`.
+network is given, and at the label that the fold has made of the forecast before, the change that
+came over the scale stored with it. Training therefore sees exactly what serving sees. There is no
+label where the fold does not learn: at the first tick, after a gap, at a level break, before
+`first_changes` and `warmup_ticks`. A network that corrects need not wait for these two (see
+`fold.label_of`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ from numpy.typing import NDArray
 
 from slotcast_models.bundle import Bundle
 from slotcast_models.columns import RESET, Columns, Published, chosen
-from slotcast_models.memory import CHANGE, GAPS, SCALE, TICKS, Memory, U
+from slotcast_models.memory import TICKS, Memory
 from slotcast_models.predictor import Network, Predictor
-from slotcast_models.scaling import INPUT_LIMIT
 from slotcast_models.step import Stage
 
 Floats = NDArray[np.float32]
@@ -46,9 +47,8 @@ class Watcher(Predictor):
         self._watch = watch
         self._memory: Memory | None = None
         self._columns: Columns | None = None
+        self._label = np.zeros((0, self.layout.targets))
         self._seen = 0
-        self._gaps = np.zeros(0, np.int64)
-        self._u = np.zeros((0, self.layout.targets))
 
     @property
     def stage(self) -> Stage:
@@ -58,11 +58,9 @@ class Watcher(Predictor):
     def advance(
         self, memory: Memory, columns: Columns, verdicts: NDArray[np.int8], published: Published
     ) -> int:
-        """As `Predictor.advance`; always for the same memory, which must not grow."""
-        slots = len(memory.counts)
-        if len(self._gaps) < slots:
-            self._gaps, self._u = np.zeros(slots, np.int64), np.zeros((slots, self.layout.targets))
+        """As `Predictor.advance`."""
         self._memory, self._columns, self._seen = memory, columns, 0
+        self._label = published.label
         try:
             return super().advance(memory, columns, verdicts, published)
         finally:
@@ -74,25 +72,14 @@ class Watcher(Predictor):
         super()._step_network(ticks)
 
     def _wave(self, memory: Memory, ticks: int) -> Wave:
-        columns, targets = self._columns, self.layout.targets
+        columns = self._columns
         assert columns is not None, "a wave outside of advance"
         entries = self._scratch.order[self._seen : self._seen + ticks].copy()
         self._seen += ticks
         slots = columns.slot[entries]
-        count, quantity = memory.counts[slots], memory.quantity[slots, :targets]
-        scale, u, change = memory.target[slots, :, SCALE], quantity[:, :, U], quantity[:, :, CHANGE]
-        before = self._u[slots]
-        manifest = self.bundle.manifest
-        heard = manifest.rules.warmup_ticks + 1
-        if manifest.network.corrects:  # it is heard while the readout warms up
-            heard = manifest.rules.first_changes
-        went_on = (count[:, TICKS] > heard) & (count[:, GAPS] == self._gaps[slots])
-        learnt = went_on[:, None] & (scale > 0.0) & ((change != 0.0) | (u == before))
-        label = np.divide(change, scale, out=np.full_like(u, np.nan), where=learnt)
-        self._u[slots], self._gaps[slots] = u, count[:, GAPS]
         tick = columns.kind[entries] != RESET
-        label = np.clip(label, -INPUT_LIMIT, INPUT_LIMIT).astype(np.float32)
-        return Wave(entries, tick, slots, tick & (count[:, TICKS] == 1), label)
+        start = tick & (memory.counts[slots, TICKS] == 1)
+        return Wave(entries, tick, slots, start, self._label[entries].astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -123,4 +123,5 @@ def test_published_columns_are_chosen_together() -> None:
         (2, 2),
         (2, 2),
         (2, 2, 0),
+        (2, 2),
     ]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from slotcast_models.bundle import Bundle, Manifest, NetworkSpec, network_sizes
-from slotcast_models.columns import RESET, Columns, chosen
+from slotcast_models.columns import RESET, VALID, Columns, chosen
 from slotcast_models.lanes import cut_at, lay, segments
-from slotcast_models.memory import view
+from slotcast_models.memory import GATE_WEIGHT, view
 from slotcast_models.predictor import Predictor
 from slotcast_models.recording import Recorder, Sequence
 from slotcast_models.schema import Quantity, TickSchema
@@ -91,6 +91,41 @@ def test_labels_are_clipped() -> None:
     (sequence,) = recorded(bundle(LEVEL, "target"), columns(value), 1)
 
     assert sequence.label[149, 0] == 8.0
+
+
+@pytest.mark.parametrize("rules", [{}, {"first_changes": 9, "warmup_ticks": 5}])
+def test_there_is_a_label_exactly_where_the_fold_learns(rules: dict[str, int]) -> None:
+    ticks = scripted(1500, 2, seed=3)
+    of = bundle(MIXED, "instrument", **rules)
+    stepper = Predictor(of)
+    _, memory = stepper.allocate(2)
+    learnt = []
+    for i in range(len(ticks.slot)):
+        one, before = chosen(scripted(1500, 2, seed=3), slice(i, i + 1)), memory.target.copy()
+        verdict = np.zeros(1, np.int8)
+        stepper.advance(memory, one, verdict, stepper.allocate_published(1))
+        moved = memory.target[..., GATE_WEIGHT] != before[..., GATE_WEIGHT]
+        if one.kind[0] != RESET and verdict[0] == VALID:
+            learnt.append(moved[one.slot[0]])
+
+    sequences = recorded(of, ticks, 2)
+
+    entry = np.concatenate([s.entry[1:] for s in sequences])
+    taught = np.concatenate([np.isfinite(s.label[:-1]) for s in sequences])
+    by_entry = dict(zip(entry.tolist(), taught.tolist(), strict=True))
+    assert 100 < sum(map(sum, by_entry.values())) < taught.size
+    wanted = [row.tolist() for row in learnt if row.any()]
+    found = [row for _, row in sorted(by_entry.items()) if any(row)]
+    assert found == wanted
+
+
+def test_a_sensor_that_has_hardly_moved_has_no_label() -> None:
+    value = np.zeros(200)
+    value[60:], value[100:], value[130:] = 1.0, 3.0, 2.0
+
+    (sequence,) = recorded(bundle(LEVEL, "target"), columns(value), 1)
+
+    assert np.flatnonzero(np.isfinite(sequence.label[:, 0])).tolist() == list(range(100, 199))
 
 
 def test_gaps_and_level_breaks_have_no_label() -> None:
