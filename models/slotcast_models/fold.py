@@ -219,10 +219,10 @@ def take_quantity(
     gap: bool,
     plan: Plan,
     labels: NDArray[np.float64],
-) -> None:
+) -> bool:
     """1 to 4 for one quantity: score and learn if it is a target, then scale, level and value.
 
-    Writes a target's label (see `label_of`).
+    Writes a target's label (see `label_of`); returns whether this is a level break.
     """
     if q < labels.shape[0]:
         labels[q] = math.nan
@@ -232,7 +232,7 @@ def take_quantity(
         lost = gap or quantity[PRESENT] == LOST
         quantity[CHANGE] = 0.0
         quantity[PRESENT] = UNSEEN if first else LOST if lost else MISSING
-        return
+        return False
     u = math.log(value) if plan.log[q] else value
     known = not (first or gap or quantity[PRESENT] == LOST)
     change = clip(u - quantity[U], LARGEST)
@@ -251,7 +251,6 @@ def take_quantity(
                 labels[q] = label_of(memory, slot, q, change, plan)
                 learn(memory, slot, q, change, plan)
         if broken:
-            memory.counts[slot, BREAKS] += 1
             shift_ring(memory, slot, q, change)
         push_change(memory, slot, q, change, gap or broken)
         move_smoothers(memory.smoothers[slot, q], plan.rates, u, first or jumped)
@@ -260,6 +259,26 @@ def take_quantity(
     learn_level(quantity, u, first or jumped, plan.rules)
     quantity[VALUE], quantity[U], quantity[PRESENT] = value, u, HERE
     quantity[CHANGE] = 0.0 if broken else change
+    return broken
+
+
+@compiled
+def take_quantities(
+    memory: Memory,
+    slot: int,
+    values: NDArray[np.float64],
+    kind: int,
+    gap: bool,
+    plan: Plan,
+    labels: NDArray[np.float64],
+) -> None:
+    """`take_quantity` for all of them; a tick has one level break, of however many quantities."""
+    broken = False
+    for q in range(values.shape[0]):
+        if take_quantity(memory, slot, q, values[q], kind, gap, plan, labels):
+            broken = True
+    if broken:
+        memory.counts[slot, BREAKS] += 1
 
 
 @compiled
@@ -293,9 +312,7 @@ def before(
         count, step_ns = memory.counts[slot], columns.step_ns[tick]
         gap = kind != FREE and is_gap(memory, slot, step_ns, plan.rules)
         learn_pace(memory, slot, step_ns)
-        labels = published.label[tick]
-        for q in range(memory.quantity.shape[1]):
-            take_quantity(memory, slot, q, columns.value[tick, q], kind, gap, plan, labels)
+        take_quantities(memory, slot, columns.value[tick], kind, gap, plan, published.label[tick])
         if count[TICKS] == 0:
             count[ORIGIN] = columns.offset[tick]
         elif gap:

@@ -313,6 +313,20 @@ def test_a_level_break_is_scored_and_counted_but_not_learnt_from() -> None:
     assert memory.target[0, 0, SCALE] < 1.2, "the break is clipped out of the scale"
 
 
+@pytest.mark.parametrize("jump", [(1e4, 1e4, 0.0), (0.0, 0.0, 1e4), (1e4, 0.0, 1e4)])
+def test_a_tick_has_one_level_break_of_however_many_quantities(jump: tuple[float, ...]) -> None:
+    schema = TickSchema(
+        targets=(Quantity(name="a"), Quantity(name="b")), features=(Quantity(name="f"),)
+    )
+    value = np.column_stack([walk(200, seed) for seed in range(3)])
+    told = run(predictor(schema), columns(value))
+    known = told.memory.counts[0, BREAKS]
+
+    continued(told, after(200, [value[-1] + jump]), schema)
+
+    assert told.memory.counts[0, BREAKS] == known + 1
+
+
 def test_a_change_of_29_scales_is_no_break() -> None:
     told = run(predictor(ANY_LEVEL), columns(walk(200)))
     target, quantity = told.memory.target[0, 0], told.memory.quantity[0, 0]
