@@ -14,6 +14,7 @@ from slotcast_models.memory import (
     BASE,
     CANDIDATE,
     OUTPUT,
+    PUBLISHED,
     SMOOTH,
     STAGE,
     TARGET_FIELDS,
@@ -162,6 +163,18 @@ def test_a_correction_is_trusted_where_it_is_right_and_dropped_where_it_is_not()
 
     assert wrong.memory.target[0, 0, TRUST] < 0.05
     assert right.memory.target[0, 0, TRUST] > wrong.memory.target[0, 0, TRUST]
+
+
+def test_what_a_free_run_feeds_back_is_not_corrected() -> None:
+    of = correcting(LEVEL.model_copy(update={"kind": "sensor"}))
+    row = run(saying(0.5, of), columns(np.arange(300.0))).rows[:1]
+
+    loud, quiet = (saying(output, of).free_run(row, 5)[0][:, 0] for output in (0.5, 0.0))
+
+    pending = row["target"][0, 0]
+    assert pending[TRUST] * pending[OUTPUT] > 0.01
+    assert loud[0] == pending[PUBLISHED], "the first step is what was published"
+    assert same_bits(loud, quiet)
 
 
 def test_prices_are_not_corrected_before_it_has_helped() -> None:

@@ -167,6 +167,19 @@ def test_a_step_of_a_free_run_teaches_nothing() -> None:
     assert told.memory.quantity[0, 0, CHANGE] != 0.0
 
 
+def test_a_value_that_does_not_change_is_learnt_from() -> None:
+    told = run(predictor(ANY_LEVEL), columns(autoregressive(300)))
+    before = told.rows.copy()
+
+    continued(told, after(300, [told.memory.quantity[0, 0, VALUE]]))
+
+    memory = told.memory
+    assert memory.quantity[0, 0, CHANGE] == 0.0
+    assert memory.target[0, 0, GATE_WEIGHT] > before["target"][0, 0, GATE_WEIGHT]
+    assert not same_bits(memory.weights, before["weights"])
+    assert not same_bits(memory.cov, before["cov"])
+
+
 def test_later_ticks_do_not_change_earlier_forecasts() -> None:
     x = autoregressive(400)
     whole = run(eager(ANY_LEVEL), columns(x)).published

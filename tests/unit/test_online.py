@@ -75,6 +75,44 @@ def test_how_weights_reach_forecasts_shows_after_the_warm_up_only(warmed: Any) -
     assert not same(inline, delayed, slice(WARM + 40, TICKS))
 
 
+def test_it_learns_every_eight_ticks_from_the_last_thirty_two() -> None:
+    """Of each instrument: at its 33rd tick, from all before, then at every eighth."""
+    from dataclasses import replace
+
+    from slotcast_models.online import OnlinePredictor, OnlineRecipe, blueprint, warm
+
+    bundle = blueprint((("gru", 2),), "instrument", 0, Bundle.load().manifest.rules, PAIR)
+    usual = OnlineRecipe(TICKS, epochs=1)
+    assert (usual.rule.window, usual.rule.stride) == (32, 8)
+    made = warm(bundle, ticks(), ["x", "y"], usual)
+    updates: list[tuple[int, Any]] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(made.learner, name)
+
+        def learn(self, values: Any, window: Any, rows: Any) -> Any:
+            updates.append((predictor._ticks, window.x.copy()))
+            return made.learner.learn(values, window, rows)
+
+    watched: Any = replace(made, learner=Counting())
+    predictor = OnlinePredictor(watched, INSTRUMENTS, "inline")
+    rows, memory = predictor.allocate(INSTRUMENTS)
+    seen: list[Any] = []
+    for i in range(TICKS):
+        tick, out = chosen(ticks(), slice(i, i + 1)), predictor.allocate_published(1)
+        predictor.advance(memory, tick, np.zeros(1, np.int8), out)
+        seen.append(predictor.stage.x[0].copy())
+
+    first = INSTRUMENTS * 32
+    due = [i for i in range(first, TICKS) if (i - first) // INSTRUMENTS % 8 == 0]
+    assert [at for at, _ in updates] == due
+    for at, x in updates:
+        own = np.array(seen[at - first : at : INSTRUMENTS])
+        np.testing.assert_array_equal(x[0], own)
+    assert len(rows) == INSTRUMENTS
+
+
 def test_without_delay_delayed_is_inline(warmed: Any) -> None:
     delayed = outcome(warmed, "delayed", delay_ticks=0)
 

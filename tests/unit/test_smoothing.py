@@ -123,3 +123,12 @@ def test_a_level_break_moves_the_smoothers_along() -> None:
     told = run(predictor(SENSOR), columns(x[:201]))
 
     np.testing.assert_array_equal(told.memory.smoothers[0, 0, SMOOTHED], x[200])
+
+
+def test_a_level_break_is_charged_to_no_smoother() -> None:
+    x = noise(201)
+    x[200] += 1000.0
+    known, broken = (run(predictor(SENSOR), columns(x[:n])).memory.smoothers for n in (200, 201))
+
+    assert known[0, 0, LOSS].any()
+    assert same_bits(broken[0, 0, LOSS], known[0, 0, LOSS])

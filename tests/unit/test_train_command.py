@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import re
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from slotcast.cli import app
@@ -98,6 +106,57 @@ def test_the_same_seed_gives_the_same_bundle_to_the_byte(tmp_path: Path) -> None
 
     assert same_files(tmp_path / "one", tmp_path / "two")
     assert not same_files(tmp_path / "one", tmp_path / "other")
+
+
+REAL = """
+import sys
+from slotcast.cli import app
+app(sys.argv[1:], standalone_mode=False)
+import tensorflow as tf
+threads = tf.config.threading
+print("threads", threads.get_intra_op_parallelism_threads(), end=" ")
+print(threads.get_inter_op_parallelism_threads())
+from tensorflow.python.framework import config
+print("determined", config.is_op_determinism_enabled())
+"""
+
+
+def test_a_process_of_its_own_trains_on_one_thread_to_the_same_bytes(tmp_path: Path) -> None:
+    """The other tests leave the threads of their process alone."""
+    file = sensor_file(tmp_path / "sensors.csv")
+    options = ["train", "--from", str(file), "--bundle-name", "made", *FAST]
+
+    for name in ("one", "two"):
+        command = [sys.executable, "-c", REAL, *options, "--out", str(tmp_path / name)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+        assert told.stdout.splitlines()[-2:] == ["threads 1 1", "determined True"]
+
+    assert same_files(tmp_path / "one", tmp_path / "two")
+
+
+def test_the_bar_shows_the_loss_and_the_skill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slotcast import training_run
+    from slotcast_models.training import Moment
+
+    class Trains:
+        def run(self) -> Iterator[Moment]:
+            yield Moment(1, 1, 2, 0.7321, math.nan)
+            yield Moment(2, 1, 2, 0.6123, 0.0456)
+
+    screen = io.StringIO()
+    console = partial(Console, file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr(training_run, "Console", lambda **_: console())
+    done: Any = Trains()
+
+    assert training_run.run(done, tmp_path, "any", lambda: False)
+
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "epoch 2" in shown
+    assert "1 of 2 updates" in shown
+    assert "loss 0.6123" in shown
+    assert "skill +0.0456" in shown
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_bundle(
