@@ -86,7 +86,8 @@ class Learner:
         Raises ValueError if it cannot be stepped, or not be trained.
         """
         for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
+            inner = getattr(layer, "layer", layer)  # of a TimeDistributed
+            if isinstance(inner, keras.layers.BatchNormalization):
                 raise ValueError(
                     f"layer {layer.name!r} normalises over the batch, which here are instruments: "
                     "use LayerNormalization instead"

@@ -196,15 +196,19 @@ def test_a_rate_that_teaches_nothing_is_refused(rate: float) -> None:
         LearningRule(rate=rate)
 
 
-def test_a_layer_that_normalises_over_instruments_cannot_be_trained(keras: Any) -> None:
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_layer_that_normalises_over_instruments_cannot_be_trained(
+    keras: Any, wrapped: bool
+) -> None:
     from slotcast_models.learner import Learner
 
     layers = keras.layers
+    norm = layers.BatchNormalization(name="norm")
     built = keras.Sequential(
         [
             keras.Input((None, INPUTS)),
             layers.LSTM(4, return_sequences=True),
-            layers.BatchNormalization(name="norm"),
+            layers.TimeDistributed(norm, name="norm") if wrapped else norm,
         ]
     )
 
