@@ -16,6 +16,12 @@ import tensorflow as tf
 LAYERS = keras.layers
 CELLS = (LAYERS.LSTMCell, LAYERS.GRUCell, LAYERS.SimpleRNNCell)
 
+RANDOM = (
+    *(LAYERS.Dropout, LAYERS.SpatialDropout1D, LAYERS.AlphaDropout),
+    *(LAYERS.GaussianDropout, LAYERS.GaussianNoise, LAYERS.ActivityRegularization),
+)
+"""What does nothing but in training, and there not either."""
+
 ATTENTION = "attend to the last ticks with a wider LSTM or GRU instead"
 POOLING = "leave it out: every tick gives an output, the last one is that of the sequence"
 WAY_OUT: tuple[tuple[Any, str], ...] = (
@@ -124,6 +130,21 @@ class Stepped:
             step.incoming, parts = parts[: len(step.sizes)], parts[len(step.sizes) :]
         y = self.model(x, training=False)
         return y, tf.concat([tensor for step in self._steps for tensor in step.outgoing], axis=1)
+
+
+def idle_in_training(network: Any) -> list[str]:
+    """Names of layers with dropout, noise or a penalty: training steps as serving does, without."""
+    found = []
+    for layer in network.layers:
+        inner = getattr(layer, "layer", layer)
+        cell = getattr(inner, "cell", None)
+        drops = isinstance(inner, RANDOM) or any(
+            getattr(cell, name, 0.0) > 0.0 for name in ("dropout", "recurrent_dropout")
+        )
+        settings = inner.get_config()
+        if drops or any(settings[name] for name in settings if name.endswith("regularizer")):
+            found.append(str(layer.name))
+    return found
 
 
 def refuse(network: Any) -> None:

@@ -445,10 +445,30 @@ def test_a_network_of_one_s_own_can_be_trained_on(tmp_path: Path) -> None:
     file = sensor_file(tmp_path / "sensors.csv")
     mine = keras_file(tmp_path / "my.keras", 3, 1, keras.layers.LSTM(4, return_sequences=True))
 
-    train("--from", file, "--network", mine, "--out", tmp_path / "made", *FAST)
+    told = train("--from", file, "--network", mine, "--out", tmp_path / "made", *FAST)
 
+    assert "are off" not in told.output
     assert Bundle.load(tmp_path / "made").manifest.network.cells == (("lstm", 4),)
     assert "mine" in keras.models.load_model(tmp_path / "made" / "network.keras").layers[-1].name
+
+
+def test_layers_that_are_off_in_training_are_named(tmp_path: Path) -> None:
+    import keras
+
+    layers = keras.layers
+    some = [
+        layers.Dropout(0.2, name="drop"),
+        layers.TimeDistributed(layers.GaussianNoise(0.1), name="noise"),
+        layers.LSTM(4, return_sequences=True, recurrent_dropout=0.1, name="inside"),
+        layers.Dense(4, kernel_regularizer="l2", name="penalty"),
+        layers.GRU(4, return_sequences=True, name="plain"),
+    ]
+    mine = keras_file(tmp_path / "my.keras", 3, 1, *some)
+    file = sensor_file(tmp_path / "sensors.csv")
+
+    told = train("--from", file, "--network", mine, "--out", tmp_path / "made", *FAST)
+
+    assert "penalties of 'drop', 'noise', 'inside', 'penalty' are off" in told.output
 
 
 def test_a_network_that_does_not_fit_the_fold_is_told_what_would(tmp_path: Path) -> None:

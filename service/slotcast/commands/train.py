@@ -181,12 +181,26 @@ def _prepared(plan: Plan, name: str, rules: FoldRules, schema: TickSchema) -> tu
     keras.utils.set_random_seed(plan.seed)
     if plan.network is not None:
         built = keras.models.load_model(plan.network, compile=False)
+        _tell_idle(built)
     else:
         inputs, _ = network_sizes(schema, plan.rows, plan.phases, embedding=plan.embedding)
         targets = len(schema.targets) if plan.rows == "instrument" else 1
         built = build_network(plan.cells, inputs, targets, head=plan.head)
     spec = spec_of(built, plan.rows, plan.head, plan.phases, "untrained", plan.embedding)
     return built, without_program(name, spec, rules, schema)
+
+
+def _tell_idle(network: Any) -> None:
+    from slotcast_models.stepping import idle_in_training
+
+    names = ", ".join(map(repr, idle_in_training(network)))
+    if names:
+        typer.secho(
+            f"warning: training steps as serving does: dropout, noise and penalties of {names} are"
+            " off. Use a smaller network or a lower --patience against overfitting",
+            fg="yellow",
+            err=True,
+        )
 
 
 def _recorded(bundle: Bundle, recorded: Recorded) -> list[Sequence]:
