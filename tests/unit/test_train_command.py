@@ -471,6 +471,35 @@ def test_layers_that_are_off_in_training_are_named(tmp_path: Path) -> None:
     assert "penalties of 'drop', 'noise', 'inside', 'penalty' are off" in told.output
 
 
+@pytest.mark.parametrize(("rows", "phases"), [("target", 3), ("instrument", 0)])
+def test_of_two_layouts_that_fit_an_option_decides(tmp_path: Path, rows: str, phases: int) -> None:
+    """Two features: 9 inputs are change, deviation and pause with three phases, or of all three."""
+    import keras
+
+    file = keras_file(tmp_path / "my.keras", 9, 1, keras.layers.LSTM(4, return_sequences=True))
+    schema = '[schema]\ntargets = ["a"]\nfeatures = ["b", "c"]\nseasons = [12]\n'
+    (tmp_path / "c.toml").write_text(schema)
+    options = [file, "--config", tmp_path / "c.toml", "--out", tmp_path / "mine"]
+
+    told = bundle_export(*options, code=1)
+    bundle_export(*options, "--rows", rows)
+
+    assert "one row per target with 3 phases or one row per instrument with 0" in told.output
+    assert "say which with --rows" in told.output
+    network = Bundle.load(tmp_path / "mine").manifest.network
+    assert (network.rows, network.phases) == (rows, phases)
+
+
+def test_rows_that_are_neither_are_refused(tmp_path: Path) -> None:
+    import keras
+
+    file = keras_file(tmp_path / "my.keras", 3, 1, keras.layers.LSTM(4, return_sequences=True))
+
+    other = bundle_export(file, "--rows", "both", "--out", tmp_path / "mine", code=1)
+
+    assert "--rows both: need one of target, instrument" in other.output
+
+
 def test_a_network_that_does_not_fit_the_fold_is_told_what_would(tmp_path: Path) -> None:
     import keras
 

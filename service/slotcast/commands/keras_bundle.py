@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slotcast.commands.options import Config, fail
-from slotcast.commands.train import need_tensorflow
+from slotcast.commands.train import ROWS, need_tensorflow
 
 if TYPE_CHECKING:
     from slotcast_models.schema import TickSchema
@@ -19,6 +19,9 @@ def bundle_export(
     network: Annotated[Path, typer.Argument(help="A .keras file.")],
     out: Annotated[Path, typer.Option(help="Bundle directory to write.")],
     config: Config = None,
+    rows: Annotated[
+        str | None, typer.Option(help="target or instrument; told by the sizes if none.")
+    ] = None,
     bundle_name: Annotated[
         str | None, typer.Option(help="Name of the bundle; that of the directory if none.")
     ] = None,
@@ -47,7 +50,9 @@ def bundle_export(
             raise ValueError(f"there is no file {network}: save the network with network.save()")
         loaded = keras.models.load_model(network, compile=False)
         schema = settings.tick_schema or TickSchema.default()
-        manifest = _write(out, name, loaded, rules, schema, network.name)
+        if rows not in (None, *ROWS):
+            raise ValueError(f"--rows {rows}: need one of {', '.join(ROWS)}")
+        manifest = _write(out, name, loaded, rules, schema, network.name, rows)
     except (OSError, TypeError, ValueError, BundleError) as error:
         fail(error)
     spec = manifest.network
@@ -56,14 +61,22 @@ def bundle_export(
     typer.echo(f"wrote {out}")
 
 
-def _write(out: Path, name: str, network: Any, rules: Any, schema: TickSchema, file: str) -> Any:
+def _write(
+    out: Path,
+    name: str,
+    network: Any,
+    rules: Any,
+    schema: TickSchema,
+    file: str,
+    wanted: str | None,
+) -> Any:
     from slotcast_models.bundle import NETWORK, STEP, Manifest, save_bundle
     from slotcast_models.export import export_step, saved_network
     from slotcast_models.heads import Head
     from slotcast_models.trained import spec_of
 
     program = export_step(network)
-    rows, phases = _fit(network, rules, schema)
+    rows, phases = _fit(network, rules, schema, wanted)
     spec = spec_of(network, rows, Head(), phases, f"exported from {file}")
     manifest = Manifest(
         name=name,
@@ -76,16 +89,28 @@ def _write(out: Path, name: str, network: Any, rules: Any, schema: TickSchema, f
     return manifest
 
 
-def _fit(network: Any, rules: Any, schema: TickSchema) -> tuple[Any, int]:
-    """Rows and phases for which the fold has these inputs and outputs. Raises ValueError."""
+def _fit(network: Any, rules: Any, schema: TickSchema, wanted: str | None) -> tuple[Any, int]:
+    """Rows and phases for which the fold has these inputs and outputs. Raises ValueError.
+
+    `wanted` are the rows that there have to be; else they are those of the only layout that fits.
+    """
     from slotcast_models.bundle import network_sizes
 
     found = int(network.input_shape[-1]), int(network.output_shape[-1])
     waves = range((rules.harmonics if schema.seasons else 0) + 1)
-    for phases in waves:
-        for rows in ("target", "instrument"):
-            if network_sizes(schema, rows, phases) == found:
-                return rows, phases
+    fits = [
+        (rows, phases)
+        for rows in ROWS
+        for phases in waves
+        if wanted in (None, rows) and network_sizes(schema, rows, phases) == found
+    ]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        told = " or ".join(f"one row per {rows} with {phases} phases" for rows, phases in fits)
+        raise ValueError(
+            f"{found[0]} inputs and {found[1]} outputs are {told}: say which with --rows"
+        )
     lone, whole = network_sizes(schema, "target"), network_sizes(schema, "instrument")
     raise ValueError(
         f"the network takes {found[0]} inputs and gives {found[1]} outputs. The fold gives a "

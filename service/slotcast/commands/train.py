@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from slotcast_models.recording import Sequence
     from slotcast_models.rules import FoldRules
     from slotcast_models.schema import TickSchema
+    from slotcast_models.trained import Rows
     from slotcast_models.training import Training
 
 CELL = re.compile(r"(lstm|gru|rnn):([1-9][0-9]*)")
@@ -136,7 +137,8 @@ def train(
         _train(out, plan, recipe, built, bundle, sequences, recorded.names, facts)
 
 
-ROWS, HEADS = ("target", "instrument"), ("regression", "quantiles", "classes")
+ROWS: tuple[Rows, ...] = ("target", "instrument")
+HEADS = ("regression", "quantiles", "classes")
 
 
 def _one_of(word: str, words: tuple[str, ...]) -> Any:
