@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from slotcast.cli import app
 from slotcast.log.sqlite.log import SqliteLog
+from slotcast.records.controls import IMPORT, encode_control
 from slotcast.records.forecasts import ForecastEncoder
 from slotcast.run_settings import keep_schema
 from slotcast_models.bundle import Bundle
@@ -304,6 +305,27 @@ def test_a_range_of_offsets_is_trained_from(tmp_path: Path) -> None:
     told = train(*options, *FAST)
 
     assert "recorded 400 ticks of 2 instruments" in told.output
+
+
+@pytest.mark.parametrize("command", ["train", "backtest"])
+def test_an_imported_memory_is_refused_with_the_way_round_it(tmp_path: Path, command: str) -> None:
+    """In the service it is that instrument's memory; taken for a reset, it would be none."""
+    embedded_log(tmp_path / "log", rows=60)
+    log = SqliteLog(tmp_path / "log" / "slotcast.db", partitions=2)
+    at = log.append(1, b"P1", b"a snapshot file", encode_control(IMPORT, "P1")).offset
+    log.close()
+    options = ["--skip", "9"] if command == "backtest" else ["--out", str(tmp_path / "made"), *FAST]
+
+    def told(*more: str) -> Result:
+        arguments = [command, "--from", str(tmp_path / "log"), *options, *more]
+        return CliRunner().invoke(app, arguments)
+
+    refused = told()
+
+    assert refused.exit_code == 1
+    assert f"record {at} of partition 1 imports memory of P1" in refused.output
+    assert f"give --offsets up to {at - 1}, or from {at + 1} on" in refused.output
+    assert told("--offsets", f"0-{at - 1}").exit_code == 0
 
 
 def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> None:

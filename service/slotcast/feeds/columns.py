@@ -19,7 +19,7 @@ from slotcast.feeds.files import ColumnMap, read_ticks
 from slotcast.log.history import History
 from slotcast.log.port import Batch
 from slotcast.records.ticks import Parsed, TickParser, with_resets
-from slotcast_models.columns import TICK, Columns
+from slotcast_models.columns import IMPORT, TICK, Columns
 from slotcast_models.schema import TickSchema
 
 
@@ -46,6 +46,10 @@ class Recorded:
         }
 
 
+class ImportInWay(ValueError):
+    """An imported memory among the ticks: it fits one bundle only, and is not made of ticks."""
+
+
 def file_batches(path: Path, columns: ColumnMap) -> Iterator[Batch]:
     """A file's rows as the records of one partition. Raises FileError."""
     first = 0
@@ -67,19 +71,30 @@ def topic_batches(history: History, first: int | None, last: int | None) -> Iter
 
 
 def gather(batches: Iterable[Batch], schema: TickSchema) -> Recorded:
-    """Parse all batches. Raises UnknownControl."""
+    """Parse all batches. Raises UnknownControl, ImportInWay."""
     parser, slots, rejects = TickParser(schema), dict[tuple[int, str], int](), Counter[str]()
     parts: dict[int, list[Columns]] = {}
     for batch in batches:
         parsed = parser.parse(batch)
         rejects.update(reject.reason for reject in parsed.rejects)
         partition = batch.partition
+        _refuse_imports(parsed, partition)
         here = [name for number, name in slots if number == partition] if parsed.reset_all else []
         resets = [(offset, name) for offset in parsed.reset_all for name in here]
         parsed = with_resets(parsed, resets) if resets else parsed
         slot = [slots.setdefault((partition, name), len(slots)) for name in parsed.names]
         parts.setdefault(partition, []).append(_columns(parsed, np.array(slot, np.int64)))
     return Recorded([name for _, name in slots], _merged(parts, schema), dict(rejects))
+
+
+def _refuse_imports(parsed: Parsed, partition: int) -> None:
+    for i in np.flatnonzero(parsed.kind == IMPORT).tolist():
+        offset, name = int(parsed.offset[i]), parsed.names[i]
+        raise ImportInWay(
+            f"record {offset} of partition {partition} imports memory of {name}, and what follows "
+            "rests on ticks that are not here: give --offsets up to "
+            f"{offset - 1}, or from {offset + 1} on, where {name} begins anew"
+        )
 
 
 def _columns(parsed: Parsed, slot: NDArray[np.int64]) -> Columns:

@@ -27,7 +27,8 @@ def read_recorded(
 ) -> tuple[TickSchema, Recorded]:
     """Schema and ticks of `source`; the schema is the configured one, else follows the source.
 
-    `offsets` is FIRST-LAST, of a log only. Raises ValueError, OSError, LogError, UnknownControl.
+    `offsets` is FIRST-LAST, of a log only. Raises ValueError (ImportInWay among them), OSError,
+    LogError, UnknownControl.
     """
     path, schema = Path(source), settings.tick_schema
     first, last = _range(offsets)

@@ -86,7 +86,7 @@ class Parsed:
 
 
 class TickParser:
-    """Parser for one schema, in its format. Without a reader of imports, an import is a reset.
+    """Parser for one schema, in its format. Without a reader of imports, an import has no row.
 
     Raises FormatError if there can be no parser.
     """
@@ -195,7 +195,7 @@ class TickParser:
         elif name is None:
             changes.reset_all.append(offset)
         elif self._importer is None:
-            changes.resets.append((offset, name))
+            changes.imports.append((offset, name))
         else:
             try:
                 changes.rows[offset] = self._importer.read(batch.values[place])
