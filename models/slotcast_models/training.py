@@ -44,7 +44,10 @@ class Diverged(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. `validation` is the share of the ticks, the last ones, that is held back."""
+    """How to train. `validation` is the share of the ticks, the last ones, that is held back.
+
+    Sequences of more than `segment_ticks` are learnt from in pieces, each from a fresh row.
+    """
 
     rule: LearningRule = field(default_factory=LearningRule)
     head: Head = field(default_factory=Head)

@@ -72,6 +72,14 @@ def test_every_block_gives_what_the_page_says(
     assert not faults, "\n".join(faults)
 
 
+def test_pages_say_how_long_a_row_is_carried_in_training() -> None:
+    from slotcast_models.training import Recipe
+
+    for page in (PAGE, ROOT / "docs" / "training.md"):
+        text = page.read_text(encoding="utf-8").replace("\n", " ")
+        assert f" {Recipe().segment_ticks:,} ticks" in text, page.name
+
+
 def test_the_page_names_tests_that_exist() -> None:
     text = PAGE.read_text(encoding="utf-8")
     tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
