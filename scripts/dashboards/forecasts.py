@@ -83,7 +83,7 @@ NOW = [
         "With a memory, resident or paged out.", min=0,
     ),
     stat(
-        "Memory age", 'min(slotcast_memory_age_ticks{$W,quantile="0.5"})', "short",
+        "Memory age", 'min(slotcast_memory_age_ticks{$W,percentile="50"})', "short",
         "Ticks in the median memory, of the youngest worker.", min=0,
     ),
 ]  # fmt: skip
@@ -113,8 +113,8 @@ ERRORS = [
     ),
     lines(
         "Relative error of whole memories",
-        {"quantile {{quantile}}": "avg by (quantile) (slotcast_relative_error{$W})"}, "none",
-        "Root mean squared error / that of persistence: quantiles over instruments.",
+        {"p{{percentile}}": "avg by (percentile) (slotcast_relative_error{$W})"}, "none",
+        "Root mean squared error / that of persistence: percentiles over instruments.",
         (12, 8), min=0,
     ),
 ]  # fmt: skip
@@ -137,8 +137,9 @@ MEMORY = [
     row("Memory"),
     lines(
         "Age of memories",
-        {"quantile {{quantile}}": "avg by (quantile) (slotcast_memory_age_ticks{$W})"}, "short",
-        "Ticks that a memory holds: quantiles over instruments, mean over workers.", (12, 8), min=0,
+        {"p{{percentile}}": "avg by (percentile) (slotcast_memory_age_ticks{$W})"}, "short",
+        "Ticks that a memory holds: percentiles over instruments, mean over workers.",
+        (12, 8), min=0,
     ),
     lines(
         "By the model", {"{{instance}}": "slotcast_model_share{$W}"}, "percentunit",

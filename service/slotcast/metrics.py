@@ -177,8 +177,8 @@ class Metrics:
         )
         self.ages = Gauge(
             "slotcast_memory_age_ticks",
-            "Ticks that memories hold: quantiles over instruments.",
-            ["quantile"],
+            "Ticks that memories hold: percentiles over instruments.",
+            ["percentile"],
             registry=r,
         )
         self._define_quality(r)
@@ -203,8 +203,8 @@ class Metrics:
         )
         self.relative_error = Gauge(
             "slotcast_relative_error",
-            "Root mean squared error / that of persistence: quantiles over instruments.",
-            ["quantile"],
+            "Root mean squared error / that of persistence: percentiles over instruments.",
+            ["percentile"],
             registry=r,
         )
         self.coverage = Gauge(

@@ -170,5 +170,6 @@ class Tally:
         for gauge, coverage in zip(self._coverage, pooled.coverage, strict=True):
             gauge.set(coverage)
         for quantile, error, age in zip(QUANTILES, pooled.relative_error, pooled.ages, strict=True):
-            m.relative_error.labels(f"{quantile:g}").set(error)
-            m.ages.labels(f"{quantile:g}").set(age)
+            percentile = f"{100 * quantile:g}"
+            m.relative_error.labels(percentile).set(error)
+            m.ages.labels(percentile).set(age)

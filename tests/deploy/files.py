@@ -45,13 +45,15 @@ def listener(key: str, name: str) -> tuple[str, str]:
     return host, port
 
 
-def accepted_by(tool: str, *arguments: str) -> None:
-    """Assert that a tool of this environment or of the system accepts a file."""
+def accepted_by(tool: str, *arguments: str, given: str | None = None) -> None:
+    """Assert that a tool of this environment or of the system accepts a file, or what it reads."""
     found = shutil.which(
         tool, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
     assert found, f"{tool} is missing: run  make servers"
     command = [found, *arguments]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        command, cwd=ROOT, input=given, capture_output=True, text=True, check=False
+    )
 
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -34,8 +34,8 @@ SCRAPED_LABELS = {"instance", "job", "alertname", "alertstate"}
 """Labels that Prometheus adds."""
 
 
-def exposed() -> dict[str, set[str]]:
-    """Series of a worker to which everything has happened once, with the names of their labels."""
+def exposition() -> str:
+    """What is scraped of a worker to which everything has happened once."""
     metrics = Metrics()
     for one in vars(metrics).values():
         names = getattr(one, "_labelnames", ())
@@ -44,8 +44,13 @@ def exposed() -> dict[str, set[str]]:
     target = TargetView("p", 1.0, 1.0, 1.0, 1.0, 1.0, "model", 0.0, 0.9, expected=1.0)
     view = InstrumentView("A", 0, 0, 7, 1_000, 41, 0, [target])
     metrics.instruments.show(lambda: ([view], 1))
+    return generate_latest(metrics.registry).decode()
+
+
+def exposed() -> dict[str, set[str]]:
+    """Its series, with the names of their labels."""
     names: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+    for family in text_string_to_metric_families(exposition()):
         for sample in family.samples:
             names.setdefault(sample.name, set()).update(sample.labels)
     return names
@@ -181,6 +186,14 @@ def test_dashboards_keep_their_addresses() -> None:
         "forecasts": "slotcast-forecasts",
         "instruments": "slotcast-instruments",
     }
+
+
+def test_promtool_finds_nothing_to_lint_in_what_is_scraped() -> None:
+    scraped = exposition()
+
+    assert "slotcast_relative_error{" in scraped
+    assert "slotcast_instrument_skill{" in scraped
+    accepted_by("promtool", "check", "metrics", given=scraped)
 
 
 def test_promtool_accepts_every_query(tmp_path: Path) -> None:

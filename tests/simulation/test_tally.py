@@ -98,11 +98,11 @@ def test_quality_is_unknown_before_an_instrument_has_settled() -> None:
         worker.tally.look(worker.partitions)
 
     assert math.isnan(value(young, "skill"))
-    assert math.isnan(value(young, "relative_error", quantile="0.5"))
+    assert math.isnan(value(young, "relative_error", percentile="50"))
     assert value(old, "skill") == pytest.approx(
-        1 - value(old, "relative_error", quantile="0.5") ** 2
+        1 - value(old, "relative_error", percentile="50") ** 2
     )
-    assert value(old, "memory_age_ticks", quantile="0.5") == 150
+    assert value(old, "memory_age_ticks", percentile="50") == 150
 
 
 class Refusing:
