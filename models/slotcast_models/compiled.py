@@ -5,7 +5,8 @@ allocate nothing: with numba's allocator on, counting references to views takes 
 fold's time. So no `np.empty`, and no assignment of a slice to a slice (`copy_row` instead).
 
 Numba's cache does not notice a change in a *called* function of another file, so the cache
-directory is named after the bytes of this package.
+directory is named after the bytes of this package. Loading from it is unpickling, so it is used
+only where it is private (`cache_folder.py`); `NOT_KEPT` says why not.
 """
 
 from __future__ import annotations
@@ -21,25 +22,36 @@ from numba.core import types
 from numba.extending import lower_builtin, type_callable, typeof_impl
 from numpy.typing import NDArray
 
+from slotcast_models.cache_folder import NotPrivateError, private_folder
 from slotcast_models.memory import Memory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _cache_directory() -> str:
+def _wanted_folder() -> Path:
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen)
     sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
-    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return str(root / "slotcast" / f"numba-{sources.hexdigest()[:12]}")
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "slotcast" / f"numba-{sources.hexdigest()[:12]}"
 
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = _cache_directory()  # type: ignore[attr-defined]  # set at run time
+def _use_cache() -> str:
+    """Why there is none; empty when there is."""
+    try:
+        folder = private_folder(_wanted_folder())
+    except (NotPrivateError, RuntimeError) as error:  # the latter: there is no home
+        return str(error)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # set at run time
+    return ""
 
 
+NOT_KEPT = _use_cache()
+"""Why loops are compiled at every start; empty where they are kept."""
 OPTIONS: dict[str, Any] = {
-    "cache": True,
+    "cache": not NOT_KEPT,
     "nogil": True,
     "error_model": "numpy",
     "_nrt": False,

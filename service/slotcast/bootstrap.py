@@ -50,6 +50,7 @@ from slotcast.workers.peers import Peers
 from slotcast.workers.port import Entry, Registry
 from slotcast.workers.presence import Presence
 from slotcast_models.bundle import Bundle, BundleError
+from slotcast_models.compiled import NOT_KEPT
 from slotcast_models.predictor import Predictor, warm_up
 from slotcast_models.schema import TickSchema
 
@@ -79,6 +80,8 @@ def prepare(settings: Settings) -> None:
 
     Before a worker joins its group: a member that compiles does not poll, and is thrown out.
     """
+    if NOT_KEPT:
+        log.warning("compiled loops are not kept, every start compiles them: %s", NOT_KEPT)
     warm_up(Predictor(load_bundle(settings)))
     # What is here by now stays. Else every few thousand records the collector looks at all of it.
     gc.collect()

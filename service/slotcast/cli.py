@@ -279,9 +279,12 @@ def warm() -> None:
     Example: slotcast warm
     """
     from slotcast_models.bundle import Bundle
+    from slotcast_models.compiled import NOT_KEPT
     from slotcast_models.predictor import Predictor, warm_up
     from slotcast_models.schema import TickSchema
 
+    if NOT_KEPT:
+        fail(f"nothing would be kept: {NOT_KEPT}; set XDG_CACHE_HOME to a folder of this user's")
     warm_up(Predictor(Bundle.load().bind(TickSchema.default())))
     typer.echo("compiled")
 

@@ -239,12 +239,13 @@ def test_the_compiled_loops_of_the_image_are_where_a_worker_may_write_more() -> 
     (first,) = pod()["spec"]["initContainers"]
     cache = dict(word.split("=", 1) for word in dict(instructions())["ENV"].split())
     folder = f"{cache['XDG_CACHE_HOME']}/slotcast"
-    places = {one["name"]: one["mountPath"] for one in worker()["volumeMounts"]}
+    (place,) = [one for one in worker()["volumeMounts"] if one["name"] == "cache"]
     (copied_to,) = [one["mountPath"] for one in first["volumeMounts"] if one["name"] == "cache"]
 
     assert first["image"] == worker()["image"]
-    assert first["command"][-2:] == [f"{folder}/.", copied_to]
-    assert places["cache"] == folder
+    assert first["command"][-2:] == [folder, copied_to]
+    assert place["mountPath"] == folder
+    assert place["subPath"] == Path(folder).name, "everybody may write to the volume's own folder"
 
 
 def test_every_mount_is_a_volume_and_the_configuration_is_where_the_command_looks() -> None:

@@ -12,6 +12,7 @@ from slotcast.log.history import History
 from slotcast.partition import CommitNote
 from slotcast.settings import WorkerSettings
 from slotcast_models.bundle import Bundle
+from slotcast_models.compiled import NOT_KEPT
 
 LEAST_BYTES = 2**30
 """Of free disk; a million ticks of the demo take about so much."""
@@ -21,6 +22,9 @@ def bundle_findings(bundle: Bundle, worker: WorkerSettings) -> Iterator[Finding]
     """The bundle is loaded and bound by now; what its rows need of the machine's memory."""
     schema, row = bundle.schema, bundle.layout.dtype().itemsize
     yield ok("bundle", f"{bundle.identity}, ticks in {schema.format}")
+    if NOT_KEPT:
+        remedy = "set XDG_CACHE_HOME to a folder of this user's: every start compiles them again"
+        yield warn("compiled loops", NOT_KEPT, remedy)
     needed = (worker.slots + worker.max_poll_ticks) * row
     told = f"{needed / 2**20:,.0f} MiB for {worker.slots + worker.max_poll_ticks:,} rows"
     free = _free_bytes()
