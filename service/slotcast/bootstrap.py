@@ -20,6 +20,7 @@ import slotcast
 from slotcast.api.app import create_app
 from slotcast.api.server import ApiServer
 from slotcast.board.board import Board
+from slotcast.board.completion import Completion
 from slotcast.board.readings import ServiceReadings
 from slotcast.board.views import Window
 from slotcast.damage import RecoveryImpossible
@@ -143,6 +144,7 @@ def build_worker(
             recovery.prove,
         ),
         board=board,
+        completion=Completion(board, residence, engine, clock),
         metrics=metrics,
         settings=settings.worker,
         clock=clock,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slotcast.board.board import Board
+from slotcast.board.completion import Completion
 from slotcast.delivery import Delivery
 from slotcast.engine import Engine
 from slotcast.log.port import Log
@@ -27,6 +28,7 @@ class Parts:
     recovery: Recovery
     snapshots: Snapshots
     board: Board
+    completion: Completion
     metrics: Metrics
     settings: WorkerSettings
     clock: Callable[[], float]

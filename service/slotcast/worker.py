@@ -1,8 +1,8 @@
 """The worker: one thread that owns the log and all memory.
 
 A turn is: poll; forget what was lost and begin to recover what was gained; deliver; recover a
-slice; snapshot a slice and page out; answer readers. Everything that goes wrong with a partition
-ends in the same place: forget its memory and recover it.
+slice; snapshot a slice and page out; complete the board; answer readers. Everything that goes wrong
+with a partition ends in the same place: forget its memory and recover it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from itertools import islice
 from typing import TypeVar
 
 from slotcast.board.views import PartitionView
@@ -36,8 +35,6 @@ UNAVAILABLE_PAUSE_S = 1.0
 """Before a recovery begins that waits for what does not come at once: the log, or a slot."""
 PAUSED = (LogUnavailable.__name__, NoSlotLeft.__name__)
 VIEW_INTERVAL_S = 0.5
-RESTORED = 2_000
-"""Paged-out instruments per partition that readers see before they tick again."""
 Answer = TypeVar("Answer")
 
 
@@ -102,10 +99,13 @@ class Worker:
         poll = self._poll(timeout_ms)
         self._follow_membership(poll)
         cycle = self._deliver(poll)
-        if recovering or self._recoveries:
+        recovering = recovering or bool(self._recoveries)
+        if recovering:
             self._page_out()  # a replay needs as many slots as a poll
             self._recover_slice()
         self._maintain(idle=cycle is None)
+        if not recovering:
+            parts.completion.advance(self.partitions, idle=cycle is None)
         self._answer_questions()
         return cycle
 
@@ -259,17 +259,11 @@ class Worker:
 
     def _restore_board(self, partition: Partition) -> None:
         """Show readers what memory knows, without waiting for the next ticks."""
-        engine, number = self.parts.engine, partition.number
-        here = engine.slots.of_partition(number)
+        engine = self.parts.engine
+        here = engine.slots.of_partition(partition.number)
         shown = [(name, slot, engine.rows[slot]) for name, slot in here.items()]
-        away = islice((name for name in partition.index if name not in here), RESTORED)
-        try:
-            found = self.parts.residence.peek(partition, list(away))
-        except (StoreError, SnapshotDamaged) as error:
-            log.warning("partition %d: the board begins empty: %s", number, error)
-            found = []
-        entries = [*shown, *((name, None, row[0]) for name, row in found)]
-        self.parts.board.restore(partition, entries, engine.predictor)
+        self.parts.board.restore(partition, shown, engine.predictor)
+        self.parts.completion.begin(partition)
 
     def _maintain(self, *, idle: bool) -> None:
         """Snapshots and paging: never inside a cycle, and no failure here touches one."""

@@ -46,15 +46,17 @@ class Stage:
         prepare(base)  # else the first ticks may wait for the compiler
         self.broker = MemoryBroker(partitions)
         self.market = Market(instruments)
-        store, registry = MemoryStore(), MemoryRegistry()
-        self.services = []
-        for number in range(workers):
-            kafka = base.kafka.model_copy(update={"instance_id": f"worker-{number}"})
-            served = HttpSettings(host="127.0.0.1", port=0, **http)
-            worker = base.worker.model_copy(update={"lag_ready_ticks": 10**9})
-            own = base.model_copy(update={"kafka": kafka, "http": served, "worker": worker})
-            log: Any = PatientLog(partitions, self.broker)
-            self.services.append(Service(own, log, MemoryStore(store), registry))
+        self._store, self._registry = MemoryStore(), MemoryRegistry()
+        served = HttpSettings(host="127.0.0.1", port=0, **http)
+        worker = base.worker.model_copy(update={"lag_ready_ticks": 10**9})
+        self._settings = base.model_copy(update={"http": served, "worker": worker})
+        self.services = [self._service(number) for number in range(workers)]
+
+    def _service(self, number: int) -> Service:
+        kafka = self._settings.kafka.model_copy(update={"instance_id": f"worker-{number}"})
+        own = self._settings.model_copy(update={"kafka": kafka})
+        log: Any = PatientLog(len(self.broker.ticks), self.broker)
+        return Service(own, log, MemoryStore(self._store), self._registry)
 
     def __enter__(self) -> Self:
         for service in self.services:
@@ -64,6 +66,13 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         for service in self.services:
             service.stop()
+
+    def restart(self) -> None:
+        """Stop the first worker, which writes its last snapshot, and start another in its place."""
+        self.services[0].stop()
+        self.broker.assign(None, *self.broker.owners)
+        self.services[0] = self._service(0)
+        self.services[0].start()
 
     @property
     def url(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
+from slotcast.board.views import Window
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
@@ -69,3 +70,19 @@ def test_all_are_sorted_not_only_the_page(opened: Open, crowd: Stage) -> None:
     page.locator("#board thead").get_by_role("button", name="Ticks").click()
 
     expect(page.locator("#board tbody tr").first.locator("td").last).to_have_text(f"{most:,}")
+
+
+def test_after_a_restart_all_are_listed_and_found_before_they_tick(
+    opened: Open, crowd: Stage
+) -> None:
+    board = crowd.services[0].worker.parts.board
+    names = [view.instrument for view in board.page(Window(limit=10_000))[0]]
+
+    crowd.restart()
+
+    page = opened(crowd.url)
+    expect(page.locator("#range")).to_contain_text(f"50 of {len(names):,}")
+    page.locator("#search").fill(names[-1].lower())
+    page.locator("#board tbody .name", has_text=names[-1]).first.click()
+    expect(page.locator("#detail-name")).to_have_text(names[-1])
+    assert len(names) > 8_000, "more than have slots"

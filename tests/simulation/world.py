@@ -147,7 +147,7 @@ class World:
             return build_worker(settings, log, store, Metrics(), self.clock, self.ready)
         nobody: Any = Unheard()
         worker = build_worker(settings, log, store, nobody, self.clock, self.ready)
-        worker.parts, worker.tally = replace(worker.parts, board=nobody), nobody
+        worker.parts, worker.tally = replace(worker.parts, board=nobody, completion=nobody), nobody
         return worker
 
     def run(self, **options: Any) -> Worker:

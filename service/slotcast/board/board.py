@@ -131,10 +131,10 @@ class Board:
     def restore(
         self,
         partition: Partition,
-        entries: Sequence[tuple[str, int | None, NDArray[np.void]]],
+        entries: Sequence[tuple[str, int, NDArray[np.void]]],
         predictor: Predictor,
     ) -> None:
-        """Take in (instrument, slot or None, row) of a partition that went live.
+        """Take in (instrument, slot, row) of a partition that went live.
 
         What was shown of an earlier memory of the partition is not shown any more.
         """
@@ -145,13 +145,39 @@ class Board:
             origins = self._sheet.columns["origin"]
             here = self._roster.of_partition(number)
             self._hide([place for place in here if origins[place] < partition.origin])
+            self._sheet.columns["slot"][here] = AWAY
             if not entries:
                 return
             at = np.array([self._entry(number, name) for name, _, _ in entries], np.int64)
-            slots = [AWAY if slot is None else slot for _, slot, _ in entries]
-            self._sheet.columns["slot"][at] = slots
+            self._sheet.columns["slot"][at] = [slot for _, slot, _ in entries]
             self._sheet.write_rows(at, np.array([row for _, _, row in entries]), predictor)
             self._sheet.columns["version"][at] = self._version
+
+    def lacking(self, partition: int, names: Sequence[str]) -> list[str]:
+        """Those of these instruments that are not shown."""
+        with self._lock:
+            ticks, find = self._sheet.columns["ticks"], self._roster.find
+            places = [find((partition, name)) for name in names]
+            return [
+                name
+                for name, place in zip(names, places, strict=True)
+                if place is None or not ticks[place]
+            ]
+
+    def complete(
+        self,
+        partition: int,
+        names: Sequence[str],
+        rows: NDArray[np.void],
+        predictor: Predictor,
+    ) -> None:
+        """Take in these rows of instruments that are paged out and were not shown."""
+        with self._lock:
+            at = np.array([self._entry(partition, name) for name in names], np.int64)
+            self._sheet.columns["slot"][at] = AWAY
+            self._sheet.write_rows(at, rows, predictor)
+            # Whoever has ticked here since the start is later, in whichever partition.
+            self._sheet.columns["version"][at] = 0
 
     def _entry(self, partition: int, name: str) -> int:
         place = self._roster.find((partition, name))

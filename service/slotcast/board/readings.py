@@ -1,7 +1,7 @@
 """What readers may ask of a running service; implements `views.Readings`.
 
 Instrument lists and details come from the board. What only memory knows (a free run, an instrument
-that has not ticked since the start) is asked of the worker's thread, which answers between cycles,
+that the board does not show yet) is asked of the worker's thread, which answers between cycles,
 and only of partitions that are live: a replay shows nothing.
 """
 
@@ -125,7 +125,7 @@ class ServiceReadings:
         return self._homes.live()
 
     def instruments(self, window: Window = FIRST) -> Page:
-        """Instruments of this worker that ticked since the start."""
+        """Instruments of this worker, as far as its board is complete."""
         found, total = self._board.page(window)
         return Page(tuple(found), total)
 
