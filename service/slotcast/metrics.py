@@ -171,7 +171,7 @@ class Metrics:
         )
         self.snapshot_age = Gauge(
             "slotcast_snapshot_age_seconds",
-            "Seconds since the partition's watermark last moved up to the commit.",
+            "Seconds since the partition's snapshot last held all that was committed.",
             ["partition"],
             registry=r,
         )

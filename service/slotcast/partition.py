@@ -79,8 +79,10 @@ class Partition:
     replay_at: int = 0
     stepped_ms: int | None = None
     """Timestamp of the last record stepped, in the replay or live."""
-    watermark_at: float = 0.0
-    """Clock reading when the watermark last equalled the committed offset."""
+    caught_up_at: float | None = None
+    """Clock reading when the snapshot last held all that was committed; None: not yet."""
+    lacks_ms: int | None = None
+    """Timestamp of the first record that the snapshot of the last recovery lacked, if any."""
 
     def move(self, phase: Phase) -> None:
         """Change the phase; asserts that the move is allowed."""

@@ -121,7 +121,8 @@ class Recovery:
         yield from self._commit(partition)
         at("recovery-committed")
         self.log.go(partition.number, partition.committed)
-        partition.watermark_at = self.clock()
+        if partition.watermark == partition.committed:
+            partition.caught_up_at = self.clock()
         partition.move(Phase.LIVE)
         at("recovery-live")
 
@@ -269,6 +270,8 @@ class Recovery:
 
     def _set_mark(self, partition: Partition, header: Header | None) -> None:
         """Where replay begins: at the watermark, or at the origin without a snapshot."""
+        if header and header.watermark != partition.watermark:  # not the snapshot that we know
+            partition.caught_up_at = None
         partition.watermark = header.watermark if header else partition.origin
         partition.fingerprint = header.fingerprint if header else 0
         partition.reset_all = header.reset_all if header else -1
@@ -303,7 +306,10 @@ class Recovery:
 
     def _replay(self, partition: Partition) -> Iterator[bool]:
         partition.replay_from = partition.replay_at = partition.watermark
+        partition.lacks_ms = None
         for batch in self.log.read(partition.number, partition.watermark, partition.committed):
+            if partition.lacks_ms is None and partition.watermark > partition.origin:
+                partition.lacks_ms = int(batch.timestamps_ms[0])
             for piece in batch.pieces(self.engine.most_ticks):  # there may be no more slots
                 self._replay_piece(partition, piece)
                 at("recovery-replaying")

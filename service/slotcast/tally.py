@@ -127,7 +127,7 @@ class Tally:
             watermark=partition.watermark,
             instruments=known,
             replay_done=partition.replay_done if recovering else 1.0,
-            snapshot_age_s=max(0.0, self._looked_at - partition.watermark_at),
+            snapshot_age_s=self._snapshot_age_s(partition),
             damage=partition.damage,
         )
 
@@ -141,16 +141,32 @@ class Tally:
             lag = view.end - view.committed
             m.lag.labels(label).set(lag)
             m.lag_seconds.labels(label).set(self._behind_s(partition) if lag else 0.0)
-            age = self._looked_at - partition.watermark_at if partition.watermark_at else math.nan
-            m.snapshot_age.labels(label).set(age)
+            age = view.snapshot_age_s
+            m.snapshot_age.labels(label).set(math.nan if age is None else age)
         for number in before - partitions.keys():  # its new owner tells of it
             for gauge in (m.lag, m.lag_seconds, m.snapshot_age):
                 gauge.remove(str(number))
 
     def _behind_s(self, partition: Partition) -> float:
-        if partition.stepped_ms is None or partition.stepped_ms < 0:
-            return math.nan
-        return max(0.0, (self._parts.wall_ms() - partition.stepped_ms) / 1e3)
+        age = self._age_s(partition.stepped_ms)
+        return math.nan if age is None else age
+
+    def _age_s(self, stamped_ms: int | None) -> float | None:
+        """Of a record with this timestamp; a producer need not say when."""
+        if stamped_ms is None or stamped_ms < 0:
+            return None
+        return max(0.0, (self._parts.wall_ms() - stamped_ms) / 1e3)
+
+    def _snapshot_age_s(self, partition: Partition) -> float | None:
+        """Since the snapshot last held all that was committed.
+
+        Of one that was there at the start, the first record that it lacks tells: its timestamp.
+        """
+        if partition.phase is Phase.LIVE and partition.watermark == partition.committed:
+            return 0.0
+        if partition.caught_up_at is None:
+            return self._age_s(partition.lacks_ms)
+        return max(0.0, self._looked_at - partition.caught_up_at)
 
     def _set_slots(self) -> None:
         m, residence, engine = self._parts.metrics, self._parts.residence, self._parts.engine

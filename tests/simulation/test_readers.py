@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any, get_args
 
 import msgspec
@@ -14,7 +15,8 @@ import pytest
 from slotcast.board.readings import ServiceReadings
 from slotcast.board.views import FIRST, MemoryUnavailable, Sort, Window
 from slotcast.homes import Homes
-from slotcast.partition import Phase
+from slotcast.partition import Partition, Phase
+from slotcast.snapshots import rounds
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreUnavailable
 from slotcast.worker import Worker
@@ -174,13 +176,144 @@ def test_a_slot_leads_to_its_instrument_and_the_map_to_the_slot() -> None:
     assert [at for at, cell in enumerate(cells) if cell != "."] == sorted(here)
 
 
-def test_a_partition_says_how_old_its_snapshot_is() -> None:
-    world = World(ticks("A", 40))
-    worker = world.run()
-
+def snapshot_age_s(worker: Worker) -> float | None:
+    """As readers and Prometheus see it, which is the same."""
+    worker.tally.look(worker.partitions)
     (partition,) = readings_of(worker).summary().partitions
+    metrics, labels = worker.parts.metrics.registry, {"partition": "0"}
+    told = metrics.get_sample_value("slotcast_snapshot_age_seconds", labels)
+    assert told == partition.snapshot_age_s or (math.isnan(told) and not partition.snapshot_age_s)
+    return partition.snapshot_age_s
 
-    assert 0.0 <= partition.snapshot_age_s < world.clock.now
+
+class Away:
+    """A store that does not answer while `is_away`."""
+
+    is_away = False
+
+    def __call__(self, call: Callable[..., Any], *args: Any) -> Any:
+        if self.is_away:
+            raise StoreUnavailable("redis is away")
+        return call(*args)
+
+
+def test_a_snapshot_ages_from_the_commit_that_it_held_and_is_new_when_it_holds_all() -> None:
+    world, away = World(ticks("A", 40)), Away()
+    worker = world.worker(store_fuse=away)
+    drain(worker, world)
+    while worker.partitions[0].watermark < 40:
+        worker.turn()
+    new = snapshot_age_s(worker)
+    away.is_away = True
+    for event in ticks("A", 5, 40):
+        write_event(world.broker, event)
+    begun = world.clock.now
+    drain(worker, world)
+    while world.clock.now < begun + 100:
+        worker.turn()
+
+    assert new == 0.0
+    assert snapshot_age_s(worker) == pytest.approx(100, abs=15)
+
+
+def test_a_snapshot_is_as_old_as_the_moment_in_which_it_was_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rows are those of then: a crash at its end would replay all that was stepped since."""
+    monkeypatch.setattr(rounds, "WRITE_ROWS", 1)  # in a turn
+    world = World([*ticks("A", 9), *ticks("B", 9), *ticks("C", 9)])
+
+    def slowly(call: Callable[..., Any], *args: Any) -> Any:
+        if call.__name__ == "write":
+            world.clock.now += 100.0
+            write_event(world.broker, ticks("A", 1, len(world.broker.ticks[0]))[0])
+        return call(*args)
+
+    worker = world.worker(max_poll_ticks=50, store_fuse=slowly)
+    while not worker.partitions or not worker.partitions[0].watermark:
+        worker.turn()
+
+    assert worker.partitions[0].committed > worker.partitions[0].watermark == 27
+    assert snapshot_age_s(worker) >= 400  # three rows and the watermark
+
+
+def test_nobody_knows_the_age_of_a_snapshot_before_there_is_one() -> None:
+    world = World(ticks("A", 400))
+    world.run(snapshot_interval_s=1_000)
+    away = Away()
+    away.is_away = True
+    worker = world.worker(snapshot_interval_s=1_000, store_fuse=away)
+    worker.turn()
+
+    recovering = worker.partitions[0].phase, snapshot_age_s(worker)
+    worker.tally.look({0: Partition(0)})
+    gained = worker.views[0].snapshot_age_s
+    drain(worker, world)
+
+    assert gained is None
+    assert recovering == (Phase.RECOVERING, None)
+    assert worker.partitions[0].phase is Phase.LIVE
+    assert snapshot_age_s(worker) is None
+
+
+def test_a_snapshot_that_is_found_is_as_old_as_the_first_record_that_it_lacks() -> None:
+    world, away = World(ticks("A", 40)), Away()
+    first = world.worker(store_fuse=away)
+    drain(first, world)
+    while first.partitions[0].watermark < 40:
+        first.turn()
+    away.is_away = True
+    for event in ticks("A", 30, 40):
+        write_event(world.broker, event)
+    drain(first, world)
+
+    second = world.run(snapshot_interval_s=1_000)
+
+    lacking_ms = world.broker.ticks[0][40].timestamp_ms
+    told = snapshot_age_s(second)
+    assert second.partitions[0].replay_from == 40
+    assert told == pytest.approx((second.parts.wall_ms() - lacking_ms) / 1e3, abs=5)
+
+
+def test_a_store_that_went_back_in_time_has_an_older_snapshot_than_was_known() -> None:
+    world = World(ticks("A", 40))
+    worker = world.worker()
+    drain(worker, world)
+    while worker.partitions[0].watermark < 40:
+        worker.turn()
+    before = deepcopy(world.store._partitions)
+    for event in ticks("A", 40, 40):
+        write_event(world.broker, event)
+    drain(worker, world)
+    while worker.partitions[0].watermark < 80:
+        worker.turn()
+    world.store._partitions.clear()
+    world.store._partitions.update(before)
+
+    worker._begin_recovery(0, "StoreFenced")
+    worker.turn()
+
+    lacking_ms = world.broker.ticks[0][40].timestamp_ms
+    assert worker.partitions[0].replay_from == 40
+    assert snapshot_age_s(worker) == pytest.approx(
+        (worker.parts.wall_ms() - lacking_ms) / 1e3, abs=5
+    )
+
+
+def test_a_snapshot_that_is_found_whole_is_new_and_ages_from_then_on() -> None:
+    world = World(ticks("A", 40))
+    first = world.run()
+    first.stop()
+    first.run()
+    second = world.run(snapshot_interval_s=1_000)
+    new = snapshot_age_s(second)
+
+    begun = world.clock.now
+    write_event(world.broker, ticks("A", 1, 40)[0])
+    drain(second, world)
+
+    assert new == 0.0
+    assert 0 < snapshot_age_s(second) < world.clock.now - begun + 10
 
 
 def asked(worker: Worker, question: Callable[[], Any]) -> Any:

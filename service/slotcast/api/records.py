@@ -114,8 +114,8 @@ class Partition(Record):
     watermark: int = Field(description="Offset up to which the snapshot is complete.")
     instruments: int
     replay_done: float = Field(description="Share of the silent replay that is done, 0 to 1.")
-    snapshot_age_s: float = Field(
-        description="Seconds since the snapshot last held all that was committed."
+    snapshot_age_s: Number = Field(
+        description="Seconds since the snapshot last held all that was committed; null if never."
     )
     damage: str = Field(
         description="Why it could not be recovered exactly, and what was decided; else empty."

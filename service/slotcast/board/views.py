@@ -124,8 +124,9 @@ class SlotMap:
 class PartitionView:
     """One owned partition: lifecycle phase, positions, and how far the snapshot is behind.
 
-    `snapshot_age_s` is the time since the watermark last equalled the committed offset. `damage`
-    says why exact recovery was impossible and what the policy decided; else it is empty.
+    `snapshot_age_s` is the time since the snapshot last held all that was committed, None where it
+    never did, or nobody knows. `damage` says why exact recovery was impossible and what the policy
+    decided; else it is empty.
     """
 
     partition: int
@@ -135,7 +136,7 @@ class PartitionView:
     watermark: int
     instruments: int
     replay_done: float
-    snapshot_age_s: float = 0.0
+    snapshot_age_s: float | None = None
     damage: str = ""
 
 

@@ -83,7 +83,7 @@ class Snapshots:
             current = self._rounds.get(number)
             if current is None:
                 if partition.watermark == partition.committed:
-                    partition.watermark_at = now
+                    partition.caught_up_at = now
                     self._due[number] = now + self._interval_s
                     return
                 current = self._rounds[number] = self._begin(partition, now)
@@ -177,7 +177,7 @@ class Snapshots:
         at("before-watermark")
         self._residence.put(partition, {}, data)
         at("after-watermark")
-        partition.watermark, partition.watermark_at = current.header.watermark, now
+        partition.watermark, partition.caught_up_at = current.header.watermark, current.begun
         self._rounds.pop(number, None)
         self._took(self._clock() - current.begun)
         self._due[number] = now + self._interval_s
