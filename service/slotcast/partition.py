@@ -75,7 +75,8 @@ class Partition:
     """Stored rows applied beyond the watermark that replay has not met yet."""
     damage: str = ""
     """What the policy decided when this memory could not be recovered exactly; why it stopped."""
-    replay_from: int = 0
+    replay_from: int | None = None
+    """None before the replay begins, while a recovery waits for log or store."""
     replay_at: int = 0
     stepped_ms: int | None = None
     """Timestamp of the last record stepped, in the replay or live."""
@@ -88,9 +89,13 @@ class Partition:
         """Change the phase; asserts that the move is allowed."""
         assert phase in MOVES[self.phase], (self.number, self.phase, phase)
         self.phase = phase
+        if phase is Phase.RECOVERING:
+            self.replay_from = None
 
     @property
     def replay_done(self) -> float:
-        """Share of the silent replay that is done, 1.0 when there is none."""
+        """Share of the silent replay that is done: 0.0 before it begins, 1.0 when there is none."""
+        if self.replay_from is None:
+            return 0.0
         length = self.committed - self.replay_from
         return (self.replay_at - self.replay_from) / length if length > 0 else 1.0

@@ -248,6 +248,7 @@ class Recovery:
     def _restore(self, partition: Partition, known: Known, use: bool) -> Iterator[bool]:
         """Memory at the committed offset. Raises SnapshotDamaged: call again with use = False."""
         self.residence.forget(partition)
+        partition.replay_from = None
         partition.committed, note = known.committed.offset, known.note
         partition.origin = partition.committed if known.origin is None else known.origin
         bounds = self.log.bounds(partition.number)

@@ -290,6 +290,8 @@ def test_recovery_and_what_stands_still_are_seen(opened: Open, servers: ExitStac
         PartitionView(0, "live", 9_000, 9_012, 8_800, 120, 1.0, 3.2, "began anew at 17"),
         PartitionView(1, "recovering", 9_000, 12_000, 100, 118, 0.37, 0.0),
         PartitionView(2, "stopped", 0, 10, 0, 0, 1.0, 0.0, damage),
+        PartitionView(3, "recovering", 0, 10, 0, 0, 0.0, None),
+        PartitionView(4, "live", 10, 10, 0, 7, 1.0, None),
     ]
     readings.readiness_now = Readiness(ready=False, reasons=[damage, "partition 1 is recovering"])
     url = servers.enter_context(faked(readings))
@@ -297,10 +299,13 @@ def test_recovery_and_what_stands_still_are_seen(opened: Open, servers: ExitStac
 
     lines = page.locator("#partitions tbody tr")
     expect(lines.nth(0).locator("td").nth(2)).to_have_text("3.2 s · 200")
-    expect(lines.nth(1)).to_contain_text("recovering 37 %")
+    expect(lines.nth(1)).to_contain_text("recovering, 37 %")
     expect(lines.nth(1).locator("progress")).to_have_attribute("value", "0.37")
     expect(lines.nth(1).locator("td").nth(1)).to_have_text("3,000")
     expect(lines.nth(2)).to_contain_text("stopped")
+    expect(lines.nth(3)).to_contain_text("recovering, not begun")
+    expect(lines.nth(3).locator("progress")).to_have_attribute("value", "0")
+    expect(lines.nth(4).locator("td").nth(2)).to_have_text("\u2013 · 10")
     expect(page.locator("#notes")).to_have_text("Partition 0: began anew at 17.")
     expect(page.locator("#ready")).to_have_text("Not ready")
     expect(page.locator("#reasons li")).to_have_text([damage, "partition 1 is recovering"])

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from slotcast.board.readings import ServiceReadings
 from slotcast.bootstrap import build_worker
+from slotcast.homes import Homes
 from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import CommitFailed, Committed, LogUnavailable, NotYet, Outbox
 from slotcast.metrics import Metrics
@@ -66,6 +68,8 @@ def test_a_partition_that_waits_holds_nobody_up(caplog: pytest.LogCaptureFixture
     assert not world.broker.forecasts[0]
     assert log.timeouts_ms[-1] == WAITING_POLL_MS
     assert "partition 0 has waited" in caplog.text
+    assert progress(worker) == 0.0
+    assert reasons(worker) == ["partition 0 is recovering, its replay has not begun"]
 
     log.unstable, log.rebalancing = False, True
     for _ in range(10):
@@ -75,6 +79,42 @@ def test_a_partition_that_waits_holds_nobody_up(caplog: pytest.LogCaptureFixture
     log.rebalancing = False
     drain(worker, world)
     assert world.published == expected.published
+
+
+def progress(worker: Worker) -> float:
+    """Share of the replay of partition 0 that is done, as `/summary` tells it."""
+    worker.tally.look(worker.partitions)
+    return next(view for view in worker.views if view.partition == 0).replay_done
+
+
+def reasons(worker: Worker) -> list[str]:
+    """Why it is not ready."""
+    readings = ServiceReadings(worker, Homes(worker, MemoryStore()), lag_ready_ticks=1_000)
+    return list(readings.readiness().reasons)
+
+
+def test_a_second_recovery_has_not_begun_before_its_replay() -> None:
+    events = random_events(3, 150, partitions=2)
+    world = World(events, 2)
+    world.broker.assign(None, 0, 1)
+    log = Unsettled(world)
+    log.unstable = False
+    worker = worker_on(log, world)
+    drain(worker, world)
+    worker._begin_recovery(0, "LogUnavailable")
+    drain(worker, world)
+    before = progress(worker)
+
+    log.unstable = True
+    worker._begin_recovery(0, "LogUnavailable")
+    begun = progress(worker)
+    for _ in range(60):
+        worker.turn()
+
+    assert (before, begun, progress(worker)) == (1.0, 0.0, 0.0)
+    log.unstable = False
+    drain(worker, world)
+    assert progress(worker) == 1.0
 
 
 class Away:

@@ -113,7 +113,9 @@ class Partition(Record):
     end: int = Field(description="End of the log.")
     watermark: int = Field(description="Offset up to which the snapshot is complete.")
     instruments: int
-    replay_done: float = Field(description="Share of the silent replay that is done, 0 to 1.")
+    replay_done: float = Field(
+        description="Share of the silent replay that is done, 0 to 1; 0 while it has not begun."
+    )
     snapshot_age_s: Number = Field(
         description="Seconds since the snapshot last held all that was committed; null if never."
     )

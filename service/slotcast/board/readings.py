@@ -91,7 +91,8 @@ class ServiceReadings:
             return
         if view.phase != Phase.LIVE.value:
             done = f"{view.replay_done:.0%} of its replay done"
-            yield f"partition {view.partition} is {view.phase}, {done}"
+            begun = done if view.replay_done else "its replay has not begun"
+            yield f"partition {view.partition} is {view.phase}, {begun}"
         lag = view.end - view.committed
         if lag > self._lag_ready_ticks:
             yield (

@@ -72,7 +72,8 @@ class Line {
 
   own({ phase, committed, end, watermark, instruments, replay_done, snapshot_age_s, damage }) {
     const recovering = phase === "recovering";
-    setText(this.said, recovering ? `recovering ${Math.floor(100 * replay_done)} %` : phase);
+    const done = replay_done ? `${Math.floor(100 * replay_done)} %` : "not begun";
+    setText(this.said, recovering ? `recovering, ${done}` : phase);
     this.said.className = `phase ${phase}`;
     this.said.title = damage;
     if (recovering) this.phase.append(this.progress);
