@@ -6,7 +6,7 @@ What retention removes before it was read is skipped; a topic that was made anew
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -38,19 +38,23 @@ class Tail:
         place = 0 if from_beginning else 1
         self._next = {p: history.readable("forecasts", p)[place] for p in partitions}
 
-    def take(self) -> Iterator[Any]:
-        """The records that have come since, as dicts. Raises LogError."""
+    def take(self, is_enough: Callable[[], bool] = lambda: False) -> Iterator[Any]:
+        """The records that have come since, as dicts; asks at every batch. Raises LogError."""
         for partition in self._next:
             first, end = self._history.readable("forecasts", partition)
             start = self._next[partition]
             start = first if start > end else max(first, start)
             try:
-                yield from self._between(partition, start, end)
+                yield from self._between(partition, start, end, is_enough)
             except OffsetOutOfRange:
                 continue  # retention was faster: next time from what is left
 
-    def _between(self, partition: int, start: int, end: int) -> Iterator[Any]:
+    def _between(
+        self, partition: int, start: int, end: int, is_enough: Callable[[], bool]
+    ) -> Iterator[Any]:
         for batch in self._history.forecasts(partition, start, end):
+            if is_enough():  # else it would not be heard before a record is wanted
+                return
             for offset, key, value in zip(
                 batch.offsets.tolist(), batch.keys, batch.values, strict=True
             ):

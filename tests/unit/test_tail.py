@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from slotcast.commands.tail import _records
 from slotcast.formats.choice import format_of
 from slotcast.log.memory.history import MemoryHistory
+from slotcast.log.port import Batch
 from slotcast.tail import Tail, interval, line
 from slotcast.terminal.tail_table import ROWS, TailTable
 from slotcast_models.schema import RecordFormat
@@ -62,6 +66,32 @@ def test_instruments_are_chosen_by_their_whole_name() -> None:
 
     assert {record["instrument"] for record in found} == {"I1"}
     assert len(found) == 10
+
+
+class Scanned(MemoryHistory):
+    """Gives one forecast at a time, and Ctrl-C is pressed at the third."""
+
+    def __init__(self, of: World, stop: threading.Event) -> None:
+        super().__init__(of.broker)
+        self.stop, self.given = stop, 0
+
+    def forecasts(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        for position in range(start, stop):
+            self.given += 1
+            if self.given == 3:
+                self.stop.set()
+            yield from super().forecasts(partition, position, position + 1)
+
+
+def test_ctrl_c_is_heard_while_nothing_that_is_read_is_wanted() -> None:
+    of, stop = world(), threading.Event()
+    history = Scanned(of, stop)
+    one = Tail(history, format_of(of.schema), [0, 1], ["nobody"], from_beginning=True)
+
+    found = list(_records(one, stop, None))
+
+    assert [record for record in found if record] == []
+    assert history.given <= 4  # and no partition is begun
 
 
 def test_what_retention_has_removed_is_skipped() -> None:

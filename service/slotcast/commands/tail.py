@@ -65,7 +65,7 @@ def _records(tail: Tail, stop: Event, count: int | None) -> Iterator[Any]:
     """Forecasts until `stop`, or until there were `count`; None where nothing has come for now."""
     left = count
     while True:
-        for record in tail.take():
+        for record in tail.take(stop.is_set):
             yield record
             left = None if left is None else left - 1
             if left == 0 or stop.is_set():
