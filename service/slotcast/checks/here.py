@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slotcast.checks.finding import Finding, fail, ok, warn
+from slotcast.checks.free_memory import free_memory
 from slotcast.log.history import History
 from slotcast.partition import CommitNote
 from slotcast.settings import WorkerSettings
@@ -27,19 +28,13 @@ def bundle_findings(bundle: Bundle, worker: WorkerSettings) -> Iterator[Finding]
         yield warn("compiled loops", NOT_KEPT, remedy)
     needed = (worker.slots + worker.max_poll_ticks) * row
     told = f"{needed / 2**20:,.0f} MiB for {worker.slots + worker.max_poll_ticks:,} rows"
-    free = _free_bytes()
-    if free is not None and needed > free:
-        remedy = "lower worker.slots or worker.max_poll_ticks, or take a larger machine"
-        yield fail("memory", f"{told}, {free / 2**20:,.0f} MiB are free", remedy)
+    free = free_memory()
+    told += f", {free.left / 2**20:,.0f} MiB are free {free.where}" if free else ""
+    if free and needed > free.left:
+        remedy = "lower worker.slots or worker.max_poll_ticks, or give it more memory"
+        yield fail("memory", told, remedy)
     else:
         yield ok("memory", told)
-
-
-def _free_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not every system tells
-        return None
 
 
 def memory_findings(history: History, bundle: Bundle) -> Iterator[Finding]:
