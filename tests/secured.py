@@ -5,7 +5,8 @@ Tests have a door of their own beside them, for which they need nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +16,15 @@ from kafka.admin import (
     ACL,
     ACLOperation,
     ACLPermissionType,
+    ACLResourcePatternType,
     KafkaAdminClient,
     ResourcePattern,
     ResourceType,
     UserScramCredentialUpsertion,
 )
 
+from slotcast.log.kafka.takeover import transactional_id
+from slotcast.settings import KafkaSettings
 from tests.certificates import Authority, Certificate
 from tests.servers import ROOT, Broker, KafkaServer, RedisServer, free_ports
 
@@ -30,11 +34,7 @@ KEY_PASSWORD = "open sesame"
 
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LOGIN = "org.apache.kafka.common.security"
-NEEDED = {
-    ResourceType.TOPIC: ("*", ("READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS")),
-    ResourceType.GROUP: ("*", ("READ",)),
-    ResourceType.TRANSACTIONAL_ID: ("*", ("WRITE", "DESCRIBE")),
-}
+SECURITY = ROOT / "SECURITY.md"
 
 
 class SecuredKafka(NamedTuple):
@@ -94,18 +94,69 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
 
 
 def _let_in(plain: Broker) -> None:
-    """The user, with what SECURITY.md says that a worker needs."""
-    rights = [
-        ACL(f"User:{USER}", "*", ACLOperation[right], ACLPermissionType.ALLOW, on)
-        for kind, (name, some) in NEEDED.items()
-        for on in [ResourcePattern(kind, name)]
-        for right in some
-    ]
+    """The user, who may do nothing yet."""
     with KafkaAdminClient(bootstrap_servers=plain.bootstrap) as admin:
         for name in MECHANISMS[1:]:
             credential = UserScramCredentialUpsertion(USER, name, PASSWORD)
             assert admin.alter_user_scram_credentials([credential]) == {USER: None}
-        assert not admin.create_acls(rights)["failed"]
+
+
+class Right(NamedTuple):
+    """What SECURITY.md allows on a resource, and what for."""
+
+    operation: str
+    resource: ResourcePattern
+    reason: str
+
+
+def worker_rights(settings: KafkaSettings) -> list[Right]:
+    """The table of a worker's rights, for the names of these settings."""
+    table = SECURITY.read_text().split("| resource | rights | for |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    return [
+        Right(operation, resource, reason)
+        for resources, operations, reason in rows
+        for resource in _named(resources, settings)
+        for operation in operations.split(", ")
+        if operation != "Create" or settings.create_topics
+    ]
+
+
+def _named(resources: str, settings: KafkaSettings) -> list[ResourcePattern]:
+    topics = [settings.ticks, settings.forecasts, settings.dead_letters]
+    own = transactional_id(settings, "")
+    meant = {
+        "`ticks`": [ResourcePattern(ResourceType.TOPIC, settings.ticks)],
+        "`forecasts`, `dead_letters`": [ResourcePattern(ResourceType.TOPIC, t) for t in topics[1:]],
+        "all three": [ResourcePattern(ResourceType.TOPIC, topic) for topic in topics],
+        "group `group`": [ResourcePattern(ResourceType.GROUP, settings.group)],
+        "transactional ids that begin with `group.ticks.`": [
+            ResourcePattern(ResourceType.TRANSACTIONAL_ID, own, ACLResourcePatternType.PREFIXED)
+        ],
+    }
+    return meant[resources]
+
+
+def producer_rights(settings: KafkaSettings) -> list[Right]:
+    """What SECURITY.md says of producers."""
+    found = re.search(
+        r"A producer \(.*\) needs (\w+) and (\w+) on the tick topic", SECURITY.read_text()
+    )
+    assert found
+    topic = ResourcePattern(ResourceType.TOPIC, settings.ticks)
+    return [Right(operation, topic, "produce") for operation in found.groups()]
+
+
+def allow(plain: Broker, rights: Sequence[Right], *, allowed: bool = True) -> None:
+    """Let the user do this; or forbid it."""
+    said = ACLPermissionType.ALLOW if allowed else ACLPermissionType.DENY
+    acls = [ACL(f"User:{USER}", "*", _operation(one), said, one.resource) for one in rights]
+    with KafkaAdminClient(bootstrap_servers=plain.bootstrap) as admin:
+        assert not admin.create_acls(acls)["failed"]
+
+
+def _operation(right: Right) -> ACLOperation:
+    return ACLOperation[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", right.operation).upper()]
 
 
 class SecuredRedis(NamedTuple):
@@ -121,7 +172,7 @@ def rule() -> list[str]:
     """The ACL rule that SECURITY.md recommends, without the words around it."""
     (line,) = (
         line
-        for line in (ROOT / "SECURITY.md").read_text().splitlines()
+        for line in SECURITY.read_text().splitlines()
         if line.startswith("ACL SETUSER slotcast ")
     )
     return [word for word in line.split()[3:] if not word.startswith(">")]

@@ -9,14 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    KafkaAdminClient,
-    ResourcePattern,
-    ResourceType,
-)
 
 from slotcast.feeds.produce import produce_market
 from slotcast.formats.choice import format_of
@@ -28,7 +20,17 @@ from slotcast.settings import KafkaSettings
 from slotcast_models.schema import TickSchema
 from tests.certificates import Authority
 from tests.contract.kafka_logs import CLIENTS, fresh_settings, outbox, until_owned, values
-from tests.secured import KEY_PASSWORD, MECHANISMS, PASSWORD, USER, SecuredKafka, secured_kafka
+from tests.secured import (
+    KEY_PASSWORD,
+    MECHANISMS,
+    PASSWORD,
+    USER,
+    SecuredKafka,
+    allow,
+    producer_rights,
+    secured_kafka,
+    worker_rights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,13 @@ def sasl_ssl(secured: SecuredKafka) -> dict[str, Any]:
         "password": PASSWORD,
         "delivery_timeout_ms": 3_000,
     }
+
+
+def known(secured: SecuredKafka, how: dict[str, Any]) -> KafkaSettings:
+    """Topics of one's own, to which the user has the rights of SECURITY.md and no other."""
+    settings = fresh_settings(secured.plain, **how)
+    allow(secured.plain, worker_rights(settings))
+    return settings
 
 
 def goes_round(settings: KafkaSettings) -> None:
@@ -72,7 +81,7 @@ def test_a_user_with_a_password_gets_in_over_tls(
 ) -> None:
     more = {"client": client, "sasl_mechanism": mechanism}
 
-    goes_round(fresh_settings(secured.plain, **sasl_ssl | more))
+    goes_round(known(secured, sasl_ssl | more))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -81,9 +90,7 @@ def test_a_user_with_a_password_gets_in_without_tls(
 ) -> None:
     more = {"bootstrap_servers": secured.sasl_plaintext, "security_protocol": "SASL_PLAINTEXT"}
 
-    goes_round(
-        fresh_settings(secured.plain, **sasl_ssl | more | {"client": client, "ca_file": None})
-    )
+    goes_round(known(secured, sasl_ssl | more | {"client": client, "ca_file": None}))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -216,10 +223,8 @@ def test_a_user_without_rights_is_told_what_is_missing(
     secured: SecuredKafka, sasl_ssl: dict[str, Any]
 ) -> None:
     settings = fresh_settings(secured.plain, **sasl_ssl)
-    group = ResourcePattern(ResourceType.GROUP, settings.group)
-    no = ACL(f"User:{USER}", "*", ACLOperation.READ, ACLPermissionType.DENY, group)
-    with KafkaAdminClient(bootstrap_servers=secured.plain.bootstrap) as admin:
-        assert not admin.create_acls([no])["failed"]
+    rights = worker_rights(settings)
+    allow(secured.plain, [one for one in rights if one.resource.resource_name != settings.group])
 
     with pytest.raises(NotAllowed, match=r"may not .*; allow it to user wells: SECURITY.md"):
         goes_round(settings)
@@ -227,6 +232,7 @@ def test_a_user_without_rights_is_told_what_is_missing(
 
 def test_producers_get_in_the_same_way(secured: SecuredKafka, sasl_ssl: dict[str, Any]) -> None:
     settings = fresh_settings(secured.plain, **sasl_ssl)
+    allow(secured.plain, producer_rights(settings))
     form = format_of(TickSchema.default())
 
     sent = produce_market(settings, settings.ticks, 3, 1e6, 10, form, threading.Event())

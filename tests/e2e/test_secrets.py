@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from slotcast.settings import KafkaSettings
 from tests.contract.kafka_logs import CLIENTS
 from tests.secured import (
     KEY_PASSWORD,
@@ -28,8 +29,10 @@ from tests.secured import (
     USER,
     SecuredKafka,
     SecuredRedis,
+    allow,
     secured_kafka,
     secured_redis,
+    worker_rights,
 )
 
 TOKEN, WRONG = "t0ken of nobody else", "hunter2 hunter2"
@@ -86,6 +89,8 @@ port = 0
 token_file = "{tmp_path / "token"}"
 """
     )
+    topics = {"forecasts": f"{name}-forecasts", "dead_letters": f"{name}-dead-letters"}
+    allow(kafka.plain, worker_rights(KafkaSettings(group=name, ticks=name, **topics)))
     return path
 
 

@@ -1,4 +1,7 @@
-"""Kafka as a worker finds it: broker, clock, topics, rights, group. Changes nothing."""
+"""Kafka as a worker finds it: broker, clock, topics, rights, group.
+
+Changes nothing, but that the broker learns of a producer, which writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,27 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, MemberToRemove
 from kafka.errors import AuthorizationError, KafkaError
 
 from slotcast.checks.finding import Finding, fail, ok, skew, warn
-from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.client import NotAllowed, connection, kafka_errors
+from slotcast.log.kafka.driver import driver_of
 from slotcast.log.kafka.setup import described, roles_of
+from slotcast.log.kafka.takeover import transactional_id
 from slotcast.log.kafka.topics import POLICY, configured, stricter
+from slotcast.log.port import LogError
 from slotcast.settings import KafkaSettings
 
 OLDEST = (2, 5)
 """The first broker with fencing that knows who commits (KIP-447)."""
-NEEDED = {"ticks": ("READ", "DESCRIBE"), "forecasts": ("WRITE",), "dead letters": ("WRITE",)}
+BOTH_WAYS = ("WRITE", "READ", "DESCRIBE")
+NEEDED = {"ticks": ("READ", "DESCRIBE"), "forecasts": BOTH_WAYS, "dead letters": BOTH_WAYS}
 FEW_HOURS_MS = 6 * 3_600_000
+NOBODY = "slotcast-doctor"
+"""An id that no member has: brokers give longer ones."""
+PRODUCER_WAIT_MS = 10_000
+"""For an answer about transactions: a broker makes their topic at the first question."""
 
 
 def kafka_findings(settings: KafkaSettings) -> Generator[Finding, None, bool]:
@@ -35,6 +46,8 @@ def kafka_findings(settings: KafkaSettings) -> Generator[Finding, None, bool]:
             yield from _topics(admin, settings, there)
             yield from _rights(settings, there)
             yield from _group(admin, settings)
+            if settings.delivery == "exactly-once":
+                yield from _transactions(settings)
             return len(there) == len(roles_of(settings))
         finally:
             admin.close()
@@ -119,8 +132,9 @@ def _configs(
     check: str, role: str, topic: Mapping[str, Any], configs: Mapping[str, str]
 ) -> Iterator[Finding]:
     if not configs:
-        remedy = "allow DESCRIBE_CONFIGS, or make sure that the tick topic is not compacted"
-        yield warn(check, "its settings may not be read", remedy)
+        if role == "ticks":
+            remedy = "allow DESCRIBE_CONFIGS, or make sure that the tick topic is not compacted"
+            yield warn(check, "its settings may not be read", remedy)
         return
     if role == "ticks" and "compact" in configs.get(POLICY, ""):
         yield fail(
@@ -158,11 +172,11 @@ def _rights(settings: KafkaSettings, there: Mapping[str, Any]) -> Iterator[Findi
         yield warn(
             "rights",
             "the broker does not tell",
-            "allow READ on ticks and the group, WRITE on forecasts, dead letters and the"
-            " transactional ids",
+            "allow READ on ticks, READ and WRITE on forecasts and dead letters: SECURITY.md lists"
+            " all rights",
         )
     elif there:
-        yield ok("rights", "may read ticks, and write forecasts and dead letters")
+        yield ok("rights", "may read ticks, and read and write forecasts and dead letters")
     writes = there.get(settings.ticks, {}).get("authorized_operations")
     if writes is not None and not {"WRITE", "ALL"} & set(writes):
         yield warn(
@@ -171,20 +185,38 @@ def _rights(settings: KafkaSettings, there: Mapping[str, Any]) -> Iterator[Findi
 
 
 def _group(admin: Any, settings: KafkaSettings) -> Iterator[Finding]:
+    """Send nobody out of the group: of one that is not there yet, no other request tells rights."""
+    name = settings.group
     try:
-        found = admin.describe_groups([settings.group], include_authorized_operations=True)
-    except AuthorizationError:
-        remedy = f"allow READ on group {settings.group}"
-        yield fail("group", f"{settings.group} may not be looked at", remedy)
-        return
+        (refused,) = admin.remove_group_members(name, [MemberToRemove(NOBODY)]).values()
+        found = admin.describe_groups([name])
+    except AuthorizationError as error:
+        refused = error
     except KafkaError:
         return  # a broker that never had a group has nobody to ask
-    group = found[settings.group]
-    allowed = group.get("authorized_operations")
-    if allowed and not {"READ", "ALL"} & set(allowed):
-        remedy = f"allow READ on group {settings.group}"
-        yield fail("group", f"{settings.group} may not be joined", remedy)
+    if isinstance(refused, AuthorizationError):
+        yield fail("group", f"{name} may not be joined", f"allow READ on group {name}")
         return
-    members = [one.get("group_instance_id") for one in group.get("members", ())]
-    named = ", ".join(sorted(name for name in members if name))
-    yield ok("group", f"{settings.group}, {len(members)} workers{f': {named}' if named else ''}")
+    members = [one.get("group_instance_id") for one in found[name].get("members", ())]
+    named = ", ".join(sorted(one for one in members if one))
+    yield ok("group", f"{name}, {len(members)} workers{f': {named}' if named else ''}")
+
+
+def _transactions(settings: KafkaSettings) -> Iterator[Finding]:
+    """Begin a producer with an id of ours: no other request tells whether one may write."""
+    prefix = transactional_id(settings, "")
+    named = f"transactional ids that begin with {prefix}"
+    how = {"client": "kafka-python", "delivery_timeout_ms": PRODUCER_WAIT_MS}
+    hurried = settings.model_copy(update=how)
+    try:
+        producer = driver_of(hurried).open_producer(hurried, f"{prefix}doctor")
+        try:
+            producer.init_transactions()
+        finally:
+            producer.discard()
+    except NotAllowed:
+        yield fail("transactions", f"may not use {named}", f"allow WRITE and DESCRIBE on {named}")
+    except LogError as error:
+        yield fail("transactions", str(error), "see the broker's log: nothing can be published")
+    else:
+        yield ok("transactions", f"may use {named}")
