@@ -34,8 +34,10 @@ from slotcast.commands.options import (
     SeriesName,
     TargetColumns,
     TimeUnit,
+    above_zero,
     fail,
     failing,
+    finite,
     until_interrupted,
 )
 
@@ -94,7 +96,8 @@ def demo(
     ticks: Annotated[int | None, typer.Option(min=0, help="End after so many ticks.")] = None,
     port: Port = 8080,
     rate: Annotated[
-        float, typer.Option(min=0, help="Ticks per second; 0 = as fast as possible.")
+        float,
+        typer.Option(min=0, callback=finite, help="Ticks per second; 0 = as fast as possible."),
     ] = 4_000,
     instruments: Annotated[
         int, typer.Option(min=1, max=100_000, help="Instruments of the simulated market.")
@@ -133,7 +136,8 @@ def replay(
         bool, typer.Option(help="Reject ticks whose values fall left to right.")
     ] = False,
     speed: Annotated[
-        float | None, typer.Option(min=0, help="1 = as recorded; none = at once.")
+        float | None,
+        typer.Option(min=0, callback=above_zero, help="1 = as recorded; none = at once."),
     ] = None,
     port: Port = 8080,
     slots: Annotated[
@@ -203,7 +207,8 @@ def produce(
     time_unit: TimeUnit = None,
     sequence: Column = None,
     speed: Annotated[
-        float | None, typer.Option(min=0, help="1 = as recorded; none = at once.")
+        float | None,
+        typer.Option(min=0, callback=above_zero, help="1 = as recorded; none = at once."),
     ] = None,
 ) -> None:
     """Send recorded ticks from a file to a Kafka topic, keyed by instrument.
@@ -234,7 +239,9 @@ def simulate(
         str | None, typer.Option(help="Tick topic; from the configuration if none.")
     ] = None,
     config: Config = None,
-    rate: Annotated[float, typer.Option(min=0, help="Ticks per second.")] = 400,
+    rate: Annotated[
+        float, typer.Option(min=0, callback=above_zero, help="Ticks per second.")
+    ] = 400,
     instruments: Annotated[
         int, typer.Option(min=1, max=100_000, help="Instruments of the simulated market.")
     ] = 400,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from slotcast.cli import app
 from tests.unit.doc_rows import commands
@@ -36,6 +38,50 @@ def test_every_help_has_an_example_that_parses(name: str) -> None:
             while hasattr(group, "resolve_command"):
                 _, group, words = group.resolve_command(context, words)
             group.make_context(name, words, parent=context)
+
+
+NUMBERS = {
+    f"{name} {parameter.opts[0]}": parameter
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    if parameter.type_descriptor.annotation in (int, float)
+}
+
+
+@pytest.mark.parametrize("option", NUMBERS)
+def test_every_number_has_a_least_one_and_is_one(option: str) -> None:
+    parameter = NUMBERS[option]
+
+    assert parameter.min is not None
+    if parameter.type_descriptor.annotation is float:
+        for number in (math.nan, math.inf):
+            with pytest.raises(typer.BadParameter, match="no finite number"):
+                parameter.callback(None, parameter, number)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "topics create --retention-hours 0",  # which deletes everything at once
+        "topics create --retention-hours 1e12",
+        "simulate --rate 0",  # which sends nothing, for ever
+        "simulate --rate nan",
+        "demo --rate inf",
+        "replay x.csv --speed 0",
+        "reset A --wait-s -1",
+        "inspect --limit -1",
+        "derive 0 -- -1",
+        "offsets restore --origin -1",
+        "train --from x --out y --rate 0",
+        "train --from x --out y --epochs 0",
+        "train --from x --out y --validation 1.5",
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_before_anything_is_done(words: str) -> None:
+    done = CliRunner().invoke(app, shlex.split(words))
+
+    assert done.exit_code == 2
+    assert "Invalid value" in done.output
 
 
 @pytest.mark.parametrize("name", REPORTS)

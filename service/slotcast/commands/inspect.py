@@ -36,7 +36,9 @@ def inspect(
     data: Data = None,
     partition: OnePartition = None,
     instrument: Annotated[str | None, typer.Option(help="This instrument only.")] = None,
-    limit: Annotated[int, typer.Option(help="Instruments shown per partition; 0 = all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Instruments shown per partition; 0 = all.")
+    ] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show what a snapshot is of, and what it knows of each instrument.

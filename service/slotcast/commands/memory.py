@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slotcast.commands.options import AsJson, Config, Data, OnePartition, chosen, fail, opened
+from slotcast.commands.options import (
+    AsJson,
+    Config,
+    Data,
+    OnePartition,
+    chosen,
+    fail,
+    finite,
+    opened,
+)
 
 if TYPE_CHECKING:
     from slotcast.log.history import History
@@ -24,7 +33,10 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL_S = 0.2
 Wait = Annotated[
-    float, typer.Option("--wait-s", help="Longest wait until a worker has committed it.")
+    float,
+    typer.Option(
+        "--wait-s", min=0, callback=finite, help="Longest wait until a worker has committed it."
+    ),
 ]
 
 
@@ -37,7 +49,8 @@ def import_memory(
     config: Config = None,
     data: Data = None,
     partition: Annotated[
-        int | None, typer.Option(help="Where its ticks are, if the store does not know it yet.")
+        int | None,
+        typer.Option(min=0, help="Where its ticks are, if the store does not know it yet."),
     ] = None,
     wait_s: Wait = 5,
     as_json: AsJson = False,

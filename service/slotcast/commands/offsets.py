@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slotcast.log.port import Committed
 
 offsets_app = typer.Typer(help="Restore or set committed offsets while no worker runs.")
-Only = Annotated[int | None, typer.Option(help="This partition only.")]
+Only = Annotated[int | None, typer.Option(min=0, help="This partition only.")]
 
 
 class Opened(NamedTuple):
@@ -36,7 +36,8 @@ def restore(
     config: Config = None,
     partition: Only = None,
     origin: Annotated[
-        int | None, typer.Option(help="Offset at which memory began; the first forecast's if none.")
+        int | None,
+        typer.Option(min=0, help="Offset at which memory began; the first forecast's if none."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ Config = Annotated[
 Data = Annotated[
     Path | None, typer.Option(help="Directory of a demo or a replay; none = Kafka, as configured.")
 ]
-OnePartition = Annotated[int | None, typer.Option("--partition", help="This partition only.")]
+OnePartition = Annotated[
+    int | None, typer.Option("--partition", min=0, help="This partition only.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Source = Annotated[
@@ -38,6 +41,20 @@ TargetColumns = Annotated[
 SeriesName = Annotated[str | None, typer.Option(help="Instrument name of a one-series file.")]
 TimeUnit = Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")]
 Positive = Annotated[bool, typer.Option(help="Values are above 0: forecast logarithms.")]
+
+
+def finite(value: float | None) -> float | None:
+    """The option's number; bounds let what is none pass, and infinity."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number.")
+    return value
+
+
+def above_zero(value: float | None) -> float | None:
+    """The same, for a rate that nothing would come of at 0."""
+    if finite(value) == 0:
+        raise typer.BadParameter("give more than 0.")
+    return value
 
 
 def until_interrupted() -> threading.Event:

@@ -69,8 +69,8 @@ def verify(
 
 
 def derive(
-    partition: Annotated[int, typer.Argument(help="Partition of the tick.")],
-    offset: Annotated[int, typer.Argument(help="Offset of the tick.")],
+    partition: Annotated[int, typer.Argument(min=0, help="Partition of the tick.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Offset of the tick.")],
     config: Config = None,
     data: Data = None,
     from_snapshot: FromSnapshot = None,

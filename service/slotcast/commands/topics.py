@@ -33,7 +33,10 @@ def create(
         int | None, typer.Option(min=1, help="Of all topics; as configured if none.")
     ] = None,
     retention_hours: Annotated[
-        float | None, typer.Option(help="How long records are kept; the broker's default if none.")
+        int | None,
+        typer.Option(
+            min=1, max=876_000, help="How long records are kept; the broker's default if none."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +58,7 @@ def create(
         kafka = Settings.load(config).kafka
         given = {"partitions": partitions, "replication": replication}
         kafka = kafka.model_copy(update={k: v for k, v in given.items() if v is not None})
-        kept = None if retention_hours is None else round(retention_hours * HOUR_MS)
+        kept = None if retention_hours is None else retention_hours * HOUR_MS
         reports = create_topics(kafka, kept)
     usable = all(report.usable for report in reports)
     if as_json:

@@ -73,7 +73,10 @@ def train(
     ] = "target",
     head: Annotated[str, typer.Option(help="regression, quantiles or classes.")] = "regression",
     flat: Annotated[
-        float, typer.Option(min=0, help="Class flat: changes of at most so many scales.")
+        float,
+        typer.Option(
+            min=0, callback=options.finite, help="Class flat: changes of at most so many scales."
+        ),
     ] = 0.25,
     probabilities: Annotated[
         str | None, typer.Option(help="Of --head quantiles: those to learn, such as 0.05,0.5,0.95.")
@@ -89,14 +92,23 @@ def train(
         int, typer.Option(min=1, help="End after so many epochs without a lower validation loss.")
     ] = 5,
     validation: Annotated[
-        float, typer.Option(min=0, help="Share of the ticks, the last ones, to validate on.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            callback=options.finite,
+            help="Share of the ticks, the last ones, to validate on.",
+        ),
     ] = 0.2,
     window: Annotated[int, typer.Option(min=1, help="Ticks that an update looks back.")] = 32,
     stride: Annotated[int, typer.Option(min=1, help="Ticks from one update to the next.")] = 8,
-    rate: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 5e-4,
+    rate: Annotated[
+        float, typer.Option(min=0, callback=options.above_zero, help="Learning rate.")
+    ] = 5e-4,
     lanes: Annotated[int, typer.Option(min=1, help="Most sequences to learn from at once.")] = 64,
     seed: Annotated[
-        int, typer.Option(min=0, help="Same seed, ticks and options: same weights.")
+        int,
+        typer.Option(min=0, max=2**31 - 1, help="Same seed, ticks and options: same weights."),
     ] = 1,
     bundle_name: Annotated[
         str | None, typer.Option(help="Name of the bundle; that of the directory if none.")

@@ -134,7 +134,8 @@ def produce_market(
                 now_ms = np.full(n, round(time.time() * 1e3), np.int64)
                 yield encode(replace(ticks, ts_ms=now_ms), market.names)
                 sent += n
-            stop.wait(PULSE_S)
+            if stop.wait(PULSE_S):  # at a slow rate the next part may be long in coming
+                return
 
     title, sent = f"simulated market -> {topic}", _in_format(parts(), form)
     return _send_all(settings, topic, title, total, sent, stop)
