@@ -1,7 +1,8 @@
 """The documentation says what the program does, and what it shows is what the program takes.
 
-Reference tables hold one row for every setting, option, metric and reason: where one is missing,
-the failure prints the row to put in. Samples are read by the very types that they show.
+Reference tables hold one row for every setting, option, metric and reason, and no other: where one
+is missing, the failure prints the row to put in; where one is too many, the row to take out.
+Samples are read by the very types that they show.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,13 +31,15 @@ from slotcast.records.ticks import TickParser
 from slotcast.settings import HttpSettings, Settings
 from tests.servers import ROOT
 from tests.tree import files
-from tests.unit.doc_rows import REFERENCE, commands
+from tests.unit.doc_rows import REFERENCE, commands, sections
 from tests.unit.fake_readings import FakeReadings, alone
 
 PAGES = [str(path) for path in files() if path.suffix == ".md"]
 FENCE = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+ENDS, VARIABLE = ("bucket", "sum", "count"), r"\bSLOTCAST_[A-Z]+__[A-Z_]+"
+NO_VARIABLES = ("SLOTCAST_SECTION__", "SLOTCAST_SCHEMA__")  # how they are made; JSON of a list
 BENCHMARK = re.compile(r"bench-([a-z-]+)")
 
 
@@ -89,6 +92,75 @@ def test_reference_page_has_every_row(page: str) -> None:
     assert not missing, f"{page} lacks:\n" + "\n".join(missing)
 
 
+def strays(page: str, rows: Sequence[str]) -> list[str]:
+    """Lines of reference tables, and headings over them, that nothing stands behind any more.
+
+    A reference table is one of which any row is known under its heading, or names a metric.
+    """
+    known, heading, found = known_rows(rows), "", list[str]()
+    for part in re.findall(r"(?m)^#.*$|(?:^\|.*\n?)+", page):
+        if part.startswith("#"):
+            heading = part
+            if re.match(r"## (slotcast|\[)", part) and part not in HEADINGS:
+                found.append(part)
+            continue
+        lines, own = part.splitlines()[2:], known.get(heading, known[""])
+        if any(line in own or METRIC.match(line) for line in lines):
+            found += [line for line in lines if line not in own]
+    return found
+
+
+def known_rows(rows: Sequence[str]) -> dict[str, set[str]]:
+    """Heading -> rows below it; those of no heading under ""."""
+    heading, known = "", {"": set[str]()}
+    for row in rows:
+        heading = row if row.startswith("## ") else heading
+        known.setdefault(heading, set()).add(row)
+    return known
+
+
+METRIC = re.compile(r"\| `(slotcast|process)_\w+` \|")
+HEADINGS = {f"## {name}" for name in dict(commands())} | {f"## [{one}]" for one in sections()}
+HEADINGS |= {"## [schema]"}
+
+
+@pytest.mark.parametrize("page", REFERENCE)
+def test_reference_page_has_no_row_of_what_is_gone(page: str) -> None:
+    assert not strays(text(page), REFERENCE[page]())
+
+
+HEAD, X, Y = "\n\n| | | |\n|---|---|---|\n", "| `--x` | - | X. |", "| `--y` | - | Y. |"
+ROWS = ["## slotcast tail", X, "## slotcast serve", Y]
+GONE = {
+    "an option": f"## slotcast tail{HEAD}{X}\n| `--gone` | - | Gone. |\n",
+    "one of another command": f"## slotcast tail{HEAD}{X}\n{Y}\n",
+    "a command": f"## slotcast gone{HEAD}",
+    "a section": f"## [gone]{HEAD}",
+    "a metric": f"## Log{HEAD}| `slotcast_gone` | gauge |  | Gone. |\n",
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_a_row_of_what_is_gone_is_seen(what: str) -> None:
+    assert strays(GONE[what], ROWS)
+
+
+def test_a_table_of_something_else_is_left_alone() -> None:
+    assert not strays(f"## slotcast tail{HEAD}{X}\n\n| what{HEAD}| `--z` | else |\n", ROWS)
+
+
+def test_metrics_and_variables_in_sentences_exist() -> None:
+    families = [row.split("`")[1] for row in REFERENCE["docs/metrics.md"]()]
+    metrics = {one for name in families for one in (name, *(f"{name}_{e}" for e in ENDS))}
+    rows = "".join(REFERENCE["docs/configuration.md"]())
+    variables = set(re.findall(VARIABLE, rows))
+    named = {word for page in PAGES for word in re.findall(r"\bslotcast_[a-z_]+\b", text(page))}
+    told = {word for page in PAGES for word in re.findall(VARIABLE, text(page))}
+
+    assert named - metrics <= {"slotcast_models"}
+    assert {one for one in told if not one.startswith(NO_VARIABLES)} <= variables
+
+
 def test_numbers_of_the_comparison_are_those_of_the_pages() -> None:
     lines = text("README.md").split("## What is different")[1].split("\n##")[0].splitlines()
     cells = [" ".join(line.split("|")[2:]) for line in lines if line.startswith("| ")][1:]
@@ -105,9 +177,12 @@ def test_rest_page_names_every_path_and_problem() -> None:
     wanted = [f"`{method.upper()} {path}" for path in paths for method in paths[path]]
     wanted += [f"| `{kind.name}` | {kind.status} |" for kind in problems.KINDS]
     page = text("docs/rest.md")
+    named = re.findall(r"`[A-Z]+ /[^?`\s]*", "\n".join(re.findall(r"(?m)^\|.*", page)))
+    named += re.findall(r"(?m)^\| `[a-z-]+` \| \d{3} \|", page)
 
     assert len(paths) > 5
     assert not [one for one in wanted if one not in page]
+    assert not [one for one in named if one not in wanted]
 
 
 COMMAND_LINES = sorted({line for line in shell_lines() if line.startswith("slotcast ")})
