@@ -11,8 +11,9 @@ To add a fault, write a test that
 `fault.takeover_s`, `fault.still_s` and `fault.note` show in the table and are never asserted. What
 takes more than some 10 s is `@pytest.mark.long`; every test runs for both clients, the second one
 as `long` unless the test has `@pytest.mark.both`, and not at all with `@pytest.mark.one_client`.
-For `group`'s arguments see below. A server of a test's own is asked for before `group`, so that it
-outlives the workers.
+A test that asks for `form` runs for every record format, those after JSON as `long`, and hands it
+to `group`, for whose arguments see below. A server of a test's own is asked for before `group`, so
+that it outlives the workers.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ import pytest
 
 from slotcast.bootstrap import prepare
 from slotcast.settings import Settings
+from slotcast_models.schema import RecordFormat
 from tests.e2e.running import Serving
 from tests.faults.group import PARTITIONS, Group, lines
 from tests.faults.proxy import ProxiedKafka
 from tests.faults.report import ROW, Fault
-from tests.faults.ticks import stream
+from tests.faults.ticks import stream_in
+from tests.formats import FORMATS
 from tests.servers import Broker, KafkaServer, RedisServer
 
 CLIENTS = ("kafka-python", "librdkafka")
@@ -39,7 +42,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test with a worker runs once for every client."""
+    """Every test with a worker runs once for every client, and one with a format for each."""
     if "client" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("both")
         first, *others = CLIENTS
@@ -48,6 +51,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marks = () if both else (pytest.mark.long,)
         found = [first, *(pytest.param(other, marks=marks) for other in others)]
         metafunc.parametrize("client", found)
+    if "form" in metafunc.fixturenames:
+        first, *others = FORMATS
+        found = [first, *(pytest.param(other, marks=pytest.mark.long) for other in others)]
+        metafunc.parametrize("form", found)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,9 +125,10 @@ def group(
     fault: Fault,
     compiled: None,
 ) -> Iterator[Callable[..., Group]]:
-    """`group(partitions=4, bootstrap=..., redis=..., delivery=..., **settings)`, for `join` to use.
+    """`group(partitions=4, bootstrap=..., redis=..., delivery=..., form=..., **settings)`.
 
-    `settings` are of `[kafka]`. Without the two addresses workers use the servers of all tests.
+    For `join` to use; `settings` are of `[kafka]`. Without the two addresses workers use the servers
+    of all tests.
     """
     groups: list[Group] = []
     made: list[Serving] = []
@@ -130,9 +138,10 @@ def group(
         bootstrap: str = kafka.bootstrap,
         redis: str = redis_url,
         delivery: str = "exactly-once",
+        form: RecordFormat = "json",
         **settings: object,
     ) -> Group:
-        flowing = stream(partitions)
+        flowing = stream_in(form, partitions)
         fault.source = flowing.source
         if client != CLIENTS[0]:
             settings["client"] = client

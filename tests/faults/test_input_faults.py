@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from slotcast.delivery import DEAD_LETTER_BYTES
+from slotcast.formats.choice import format_of
+from slotcast.formats.port import REFUSED
+from slotcast_models.schema import RecordFormat, TickSchema
 from tests.contract.kafka_topics import Record
-from tests.e2e.running import STAMP_MS, Serving
+from tests.e2e.running import STAMP_MS, Serving, schema_of
 from tests.faults.group import Group
 from tests.faults.oracle import judge
 from tests.faults.outside import Outside
 from tests.faults.report import Fault
+from tests.formats import written
 from tests.servers import Broker
 
 SEQUENCED = """
@@ -30,39 +36,54 @@ features = [{ name = "volume", ge = 0 }]
 """
 
 
-def poison(tick: Record) -> list[Record]:
+def poison(tick: Record, schema: TickSchema) -> list[Record]:
     """A record of every kind that is no tick, made of one that is."""
     key, value, stamp, _ = tick
-    fields: dict[str, Any] = json.loads(value or b"{}")
-    target = next(name for name in fields if name not in ("instrument", "ts"))
-
-    def changed(**changes: Any) -> bytes:
-        return json.dumps(fields | changes).encode()
-
-    without = {name: found for name, found in fields.items() if name != target}
-    values: list[bytes | None] = [
-        b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": NaN}', b"7" * 5_000, b"[" * 900,
-        changed(note="x" * 999_000), changed(**{target: "1"}), changed(**{target: None}),
-        changed(ts="yesterday"), changed(ts=10**30), changed(ts=9_000_000_000_000),
-        changed(instrument="somebody else"), changed(instrument=""), json.dumps(without).encode(),
-        (value or b"").replace(b'"ts"', b'"ts\xff"'),
-        changed(**{target: 1}).replace(b": 1,", b": 1e999,"),
-        changed(**{target: 1}).replace(b": 1,", b": NaN,"),
+    good = value or b""
+    values = [
+        b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": NaN}', b"7" * 5_000, b"[" * 900, b"\xc1",
+        b"\x91" * 900, b"\x80" * 300, b"\xdf\xff\xff\xff\xff", good[:-1], good + b"\xc1",
+        *_broken(good, schema),
     ]  # fmt: skip
     found = [(key, one, stamp, None) for one in values]
     found += [(None, None, stamp, None), (b"\xff", b"{}", stamp, None), (b"", value, stamp, None)]
     return [*found, (None, b"", stamp, b"no control record"), (key, value, stamp, b'{"type": 7}')]
 
 
-@pytest.mark.fault("poison of every kind, among late ticks and equal times")
-def test_poison_of_every_kind_does_not_show(group: Callable[..., Group], fault: Fault) -> None:
-    workers = group(partitions=2)
+def _broken(value: bytes, schema: TickSchema) -> Iterator[bytes]:
+    """The tick with one thing wrong, as far as its format can say that."""
+    fields: dict[str, Any] = format_of(schema).ticks(dict)(value)
+    target = schema.targets[0].name
+    changes: list[dict[str, Any]] = [
+        {target: math.nan}, {target: math.inf}, {"ts": 9_000_000_000_000}, {"instrument": ""},
+        {"instrument": "somebody else"}, {"instrument": "x" * 70_000},
+    ]  # fmt: skip
+    yield from (written(schema, fields | one) for one in changes)
+    if schema.format == "avro":
+        return  # its schema has no place for what follows
+    changes = [
+        {"note": "x" * 999_000}, {target: "1"}, {target: None}, {"ts": "yesterday"}, {"ts": 1e30},
+    ]  # fmt: skip
+    yield from (written(schema, fields | one) for one in changes)
+    yield written(schema, {name: one for name, one in fields.items() if name != target})
+    yield value.replace(b"ts", b"t\xff")
+    if schema.format == "json":
+        yield written(schema, fields | {"ts": 10**30})
+        yield written(schema, fields | {target: 1}).replace(b": 1,", b": 1e999,")
+
+
+@pytest.mark.fault("poison of every kind in {form}, among late ticks and equal times")
+def test_poison_of_every_kind_does_not_show(
+    group: Callable[..., Group], fault: Fault, form: RecordFormat
+) -> None:
+    workers = group(partitions=2, form=form)
     worker = workers.join_and_flow()
+    schema = schema_of(worker.config.read_text())
 
     for _ in range(3):
         for partition in (0, 1):
             ticks = worker_ticks(worker, partition)
-            bad = poison(ticks[0])
+            bad = poison(ticks[0], schema)
             worker.topics.feed(partition, [ticks[0], *bad, ticks[-1], ticks[-1]])
             fault.injected(len(bad))
         workers.flow_for(0.3)
@@ -76,8 +97,16 @@ def test_poison_of_every_kind_does_not_show(group: Callable[..., Group], fault: 
 
 def worker_ticks(worker: Serving, partition: int) -> list[Record]:
     """What is in the tick topic, as it could be sent again."""
+    schema = schema_of(worker.config.read_text())
+    read, target = format_of(schema).ticks(dict), schema.targets[0].name
+
+    def is_tick(value: bytes | None) -> bool:
+        with suppress(*REFUSED):
+            return target in read(value or b"")
+        return False
+
     records = worker.topics.records(worker.kafka.ticks, partition)
-    return [(r.key, r.value, r.timestamp, None) for r in records if r.value and b"bid" in r.value]
+    return [(r.key, r.value, r.timestamp, None) for r in records if is_tick(r.value)]
 
 
 @pytest.mark.long

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from slotcast_models.schema import RecordFormat
 from tests.contract.kafka_topics import Record
-from tests.e2e.running import PRICE, STAMP_MS, market_ticks
+from tests.e2e.running import PRICE, STAMP_MS, market_ticks, schema_of
+from tests.formats import written
 from tests.servers import ROOT
 
 STRETCHES, ROWS = 8, 2_000
@@ -71,6 +73,22 @@ def stream(partitions: int) -> Stream:
         )
     missing = f"simulated market: no real quotes at {file}, set SLOTCAST_DATA"
     return Stream(missing, PRICE, market_ticks(100_000, partitions))
+
+
+@cache
+def stream_in(form: RecordFormat, partitions: int) -> Stream:
+    """The same ticks in another format."""
+    plain = stream(partitions)
+    if form == "json":
+        return plain
+    text = f'{plain.schema}format = "{form}"\n'
+    schema = schema_of(text)
+
+    def anew(record: Record) -> Record:
+        key, value, stamp_ms, control = record
+        return key, written(schema, json.loads(value or b"")), stamp_ms, control
+
+    return Stream(plain.source, text, [list(map(anew, some)) for some in plain.ticks])
 
 
 def _quotes(file: Path, partitions: int) -> list[list[Record]]:

@@ -115,16 +115,3 @@ def test_a_record_names_what_the_head_says_beside_the_change(
     assert unsaid not in price
     assert rewritten(form, format_of(schema).forecasts(ForecastRecord)(records[1])) == records[1]
     jsonschema.validate(fields, shipped("forecast-1.schema.json"))
-
-
-@every_format
-def test_a_mark_is_in_the_forecasts_of_its_tick(form: RecordFormat) -> None:
-    schema = in_format(TickSchema.default(), form)
-    encoder, columns = ForecastEncoder(Bundle.load().bind(schema), "x"), allocate_published(3, 1, 5)
-    offsets = np.array([5, 70, 2**40])
-    records = list(encoder.encode(2, ["a"] * 3, np.arange(3), offsets, np.ones((3, 1)), columns))
-
-    marks = [format_of(schema).mark(2, offset) for offset in offsets.tolist()]
-
-    assert all(mark in record for mark, record in zip(marks, records, strict=True))
-    assert marks[2] not in records[0]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from slotcast.formats.nesting import json_is_deep, msgpack_is_deep
+from slotcast.formats.port import FormatError
 from slotcast_models.schema import RecordFormat
 
 T = TypeVar("T")
@@ -37,7 +38,10 @@ class Named:
     forecasts = ticks
 
     def write_tick(self, fields: Mapping[str, Any]) -> bytes:
-        encoded: bytes = self._encode(fields)
+        try:
+            encoded: bytes = self._encode(fields)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"the tick {dict(fields)} is no {self.name}: {error}") from error
         return encoded
 
     def writer(self, targets: Sequence[str]) -> _Writer:

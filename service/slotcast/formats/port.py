@@ -30,7 +30,7 @@ class ForecastWriter(Protocol):
         """Levels or model, written."""
 
     def record(self, forecast: Any) -> bytes:
-        """A `ForecastRecord` whose levels and model are `part`s."""
+        """A `ForecastRecord`; levels and model are `part`s, targets a struct in their order."""
 
 
 class Format(Protocol):

@@ -1,4 +1,7 @@
-"""Whatever bytes come in, in whichever format: a tick, or a reject with its reason."""
+"""Every format keeps the rules of `formats/port.py`, and refuses bad input as every other does.
+
+Whatever bytes come in: a tick, or a reject with its reason. Whatever is written is read again.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotcast.formats import nesting
+from slotcast.formats.choice import format_of
 from slotcast.formats.nesting import MOST_LEVELS
+from slotcast.formats.port import REFUSED, Format, FormatError
 from slotcast.log.port import Batch
+from slotcast.records.forecasts import ForecastEncoder, ForecastRecord
 from slotcast.records.ticks import REASONS, Parsed, TickParser
+from slotcast_models.bundle import Bundle
+from slotcast_models.columns import allocate_published
 from slotcast_models.schema import Quantity, RecordFormat, TickSchema
 from tests.formats import FORMATS, every_format, in_format, written
 
@@ -192,41 +199,6 @@ def test_many_brackets_side_by_side_are_not_deep(form: RecordFormat) -> None:
     assert reason(form, record(form, note=[[1]] * 600)) is None
 
 
-def opened(value: bytes) -> int:
-    """How deep brackets outside of texts are, told byte by byte."""
-    depth = deepest = at = 0
-    in_text = False
-    while at < len(value):
-        byte = value[at : at + 1]
-        if in_text:
-            at += byte == b"\\"
-            in_text = byte != b'"'
-        elif byte == b'"':
-            in_text = True
-        elif byte in b"[]{}":
-            depth += 1 if byte in b"[{" else -1
-            deepest = max(deepest, depth)
-        at += 1
-    return deepest
-
-
-@given(st.text(alphabet='[]{}"\\a\n', max_size=60))
-def test_brackets_within_texts_do_not_count_ended_or_not(text: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nesting, "MOST_LEVELS", 2)
-        deep = nesting.json_is_deep(text.encode())
-
-    assert deep == (opened(text.encode()) > 2)
-
-
-def test_quotes_behind_a_text_without_end_do_not_hold_the_worker_up() -> None:
-    """Each was looked at up to the end of the record, which took 10 s: as long as a poll may."""
-    value = b'"' + b'\\"' * 32_000 + b"[" * 501
-    found = TickParser(TickSchema.default()).parse(batch_of([value]))
-
-    assert [reject.reason for reject in found.rejects] == ["not_json"]
-
-
 A, TS, N = b"\x02\x02A", b"\x02\x80\xa0\xab\xfe\xf9b", b"\x02\x0e"
 BID, ASK = b"\x02" + struct.pack("<d", 1.5), b"\x02" + struct.pack("<d", 2.0)
 VOLUME, NOTE = b"\x02" + struct.pack("<d", 3.0), b"\x00"
@@ -353,3 +325,140 @@ def test_an_integer_of_msgpack_is_a_number() -> None:
     fields = GOOD | {"bid": 1, "ask": 2}
 
     assert reason("msgpack", msgspec.msgpack.encode(fields)) is None
+
+
+# The port itself
+
+
+class Loose(msgspec.Struct):
+    """A tick whose fields are whatever its format has for them."""
+
+    instrument: Any = None
+    ts: Any = None
+    n: Any = None
+    bid: Any = None
+    ask: Any = None
+    volume: Any = None
+    note: Any = None
+
+
+def format_named(form: RecordFormat) -> Format:
+    return format_of(schema(form))
+
+
+ticks = st.fixed_dictionaries(
+    {"instrument": st.text(max_size=9), "ts": st.integers(-(2**62), 2**62)},
+    optional={
+        "n": st.integers(-(2**63), 2**63 - 1),
+        "bid": st.floats(allow_nan=False, allow_infinity=False),
+        "ask": st.none(),
+        "note": st.text(max_size=40),
+    },
+)
+
+
+@every_format
+@given(fields=ticks)
+def test_a_tick_that_is_written_is_read_and_always_the_same_bytes(
+    form: RecordFormat, fields: dict[str, Any]
+) -> None:
+    one = format_named(form)
+    value = one.write_tick(fields)
+
+    found = one.ticks(Loose)(value)
+
+    assert msgspec.structs.asdict(found) == msgspec.structs.asdict(Loose()) | fields
+    assert one.write_tick(fields) == value
+    assert not one.is_deep(value)
+    assert one.name == form
+
+
+ODD = {"an object": object(), "a surrogate": "\ud800", "a number beyond 64 bits": 2**64}
+
+
+@pytest.mark.parametrize(
+    ("form", "odd"),
+    [(form, odd) for form in FORMATS for odd in ODD if (form, odd) != ("json", [*ODD][-1])],
+)
+def test_a_tick_that_cannot_be_written_is_a_format_error(form: RecordFormat, odd: str) -> None:
+    with pytest.raises(FormatError, match="tick"):
+        format_named(form).write_tick(GOOD | {"n": ODD[odd], "note": ODD[odd]})
+
+
+@cache
+def forecasts(form: RecordFormat) -> tuple[bytes, ...]:
+    """Forecasts of the ticks at these offsets of partition 2."""
+    encoder = ForecastEncoder(Bundle.load().bind(schema(form)), "numerics")
+    columns = allocate_published(len(OFFSETS), 2, 5)
+    n, values = np.arange(len(OFFSETS)), np.ones((len(OFFSETS), 3))
+    return tuple(encoder.encode(2, ["A"] * len(n), n, np.array(OFFSETS), values, columns))
+
+
+OFFSETS = [5, 70, 2**40]
+
+
+@every_format
+def test_a_forecast_is_read_as_struct_and_as_dict_and_written_as_it_was(form: RecordFormat) -> None:
+    one = format_named(form)
+    writer, side_by_side = one.writer(["bid", "ask"]), msgspec.defstruct("Sides", ["bid", "ask"])
+
+    for value, offset in zip(forecasts(form), OFFSETS, strict=True):
+        record = one.forecasts(ForecastRecord)(value)
+        again = msgspec.structs.replace(
+            record,
+            targets=side_by_side(**record.targets),
+            levels=writer.part(record.levels),
+            model=writer.part(record.model),
+        )
+        assert record.tick.offset == offset
+        assert json.loads(msgspec.json.encode(record)) == one.forecasts(Any)(value)
+        assert writer.record(again) == value
+
+
+@every_format
+def test_text_is_what_can_be_read_as_text(form: RecordFormat) -> None:
+    one = format_named(form)
+    binary = GOOD | {"n": 200, "bid": 0.1}
+
+    if one.text:
+        one.write_tick(binary).decode()
+    else:
+        with pytest.raises(UnicodeDecodeError):
+            one.write_tick(binary).decode()
+
+
+@every_format
+def test_a_mark_is_in_the_forecasts_of_its_tick(form: RecordFormat) -> None:
+    marks = [format_named(form).mark(2, offset) for offset in OFFSETS]
+
+    assert all(mark in record for mark, record in zip(marks, forecasts(form), strict=True))
+    assert marks[2] not in forecasts(form)[0]
+
+
+@every_format
+def test_no_part_of_a_forecast_is_one_and_nothing_may_stand_behind_it(form: RecordFormat) -> None:
+    read, whole = format_named(form).forecasts(ForecastRecord), forecasts(form)[0]
+
+    for broken in [*(whole[:cut] for cut in range(len(whole))), whole + b"\0"]:
+        with pytest.raises(REFUSED):
+            read(broken)
+
+
+@every_format
+@given(data=st.data())
+def test_readers_give_a_record_or_raise_what_the_port_names(
+    form: RecordFormat, data: st.DataObject
+) -> None:
+    one = format_named(form)
+    for read, good in (
+        (one.ticks(Loose), record(form, note="a note")),
+        (one.forecasts(ForecastRecord), forecasts(form)[1]),
+    ):
+        cut, at = data.draw(st.integers(0, 9)), data.draw(st.integers(0, len(good)))
+        value = data.draw(
+            st.one_of(st.binary(max_size=80), st.just(damaged(good, cut, at, b"\xc1" * (cut % 3))))
+        )
+        try:
+            read(value)
+        except REFUSED:
+            continue
