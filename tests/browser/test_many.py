@@ -86,3 +86,18 @@ def test_after_a_restart_all_are_listed_and_found_before_they_tick(
     page.locator("#board tbody .name", has_text=names[-1]).first.click()
     expect(page.locator("#detail-name")).to_have_text(names[-1])
     assert len(names) > 8_000, "more than have slots"
+
+
+def test_pages_lead_through_ten_thousand(opened: Open, crowd: Stage) -> None:
+    views, total = crowd.services[0].worker.parts.board.page(Window(limit=150))
+    page = opened(crowd.url, height=1400)
+    names = page.locator("#board tbody .name")
+
+    for number in (1, 2):
+        page.get_by_label("Next page").click()
+        first = 50 * number
+        expect(names).to_have_text([view.instrument for view in views[first : first + 50]])
+        expect(page.locator("#range")).to_have_text(f"{first + 1}\u2013{first + 50} of {total:,}")
+
+    assert total > 8_000
+    expect(page.get_by_label("Next page")).to_be_enabled()

@@ -284,21 +284,50 @@ def test_promtool_accepts_the_scrape_configuration() -> None:
     accepted_by("promtool", "check", "config", "deploy/prometheus/prometheus.yml")
 
 
-@pytest.mark.parametrize("target", ["up", "down"])
-def test_make_says_what_is_missing_where_docker_is(target: str, tmp_path: Path) -> None:
-    docker = tmp_path / "docker"
-    docker.write_text("#!/bin/sh\nexit 1\n")
-    docker.chmod(0o755)
+def made(tmp_path: Path, docker: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """`make` with these words, where this script is what `docker` is."""
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\n{docker}\n")
+    program.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-
-    answer = subprocess.run(
-        ["make", target],
+    return subprocess.run(
+        ["make", *words],
         cwd=ROOT,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, "DOCKER_ASKED": str(tmp_path / "asked")},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["up"], "compose up --detach --build --wait"),
+        (["down"], "compose down"),
+        (["down", "ARGS=--volumes"], "compose down --volumes"),
+    ],
+)
+def test_make_asks_docker_for_the_stack(tmp_path: Path, words: list[str], asked: str) -> None:
+    done = made(tmp_path, 'echo "$@" >>"$DOCKER_ASKED"; pwd >>"$DOCKER_ASKED"', *words)
+
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "asked").read_text().splitlines()
+    assert told == ["compose version", str(ROOT), asked, str(ROOT)]
+    assert (ROOT / "docker-compose.yml").is_file()
+
+
+def test_make_fails_with_what_docker_says(tmp_path: Path) -> None:
+    refusing = '[ "$2" = version ] || { echo "container worker-0 is unhealthy" >&2; exit 7; }'
+    done = made(tmp_path, refusing, "up")
+
+    assert done.returncode != 0
+    assert "container worker-0 is unhealthy" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_make_says_what_is_missing_where_docker_is(target: str, tmp_path: Path) -> None:
+    answer = made(tmp_path, "exit 1", target)
 
     assert answer.returncode != 0
     assert "needs Docker with Compose 2.24 or later" in answer.stderr
