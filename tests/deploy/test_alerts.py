@@ -22,8 +22,8 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict) -> None:
     _, _, entry = RUNBOOKS.read_text().partition(f"\n## {name}\n")
     entry = entry.partition("\n## ")[0]
 
-    assert set(told) == {"summary", "description", "runbook_url"}
-    assert told["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
+    assert set(told) == {"summary", "description", "runbook"}  # no `runbook_url`: it is a path
+    assert told["runbook"] == f"docs/runbooks.md#{name.lower()}"
     assert told["description"].endswith(".")
     assert re.findall(r"\*\*(\w+)\*\*", entry) == ["Means", "Look", "Do"]
     assert f", {alert['labels']['severity']}" in entry.partition("**Look**")[0].replace("\n", " ")

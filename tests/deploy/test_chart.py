@@ -371,9 +371,22 @@ def test_prometheus_gets_the_workers_and_alerts_of_the_stack() -> None:
     assert [one["port"] for one in monitor["endpoints"]] == ["http"]
 
 
+def test_alerts_link_to_their_runbooks_where_these_can_be_read() -> None:
+    base = "https://wiki.example/wells/runbooks?plain=1"
+    values = {"prometheusRule": {"enabled": True, "runbooks": base}}
+    text = (DEPLOY / "prometheus/alerts.yml").read_text()
+    linked = text.replace("runbook: docs/runbooks.md#", f"runbook_url: {base}#")
+
+    found = rendered(values)["PrometheusRule"]["spec"]
+
+    assert linked.count(f"runbook_url: {base}#slotcast") == text.count("- alert: ") > 10
+    assert found == yaml.safe_load(linked)
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [
+        ({"prometheusRule": {"runbooks": "docs/runbooks.md"}}, "does not match pattern"),
         ({"replica": 3}, "'replica' not allowed"),
         ({"keda": {"lag": 3}}, "'lag' not allowed"),
         ({"env": {"SLOTCAST_WORKER__SLOTS": 4096}}, "got number, want string"),
