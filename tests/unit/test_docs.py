@@ -161,6 +161,22 @@ def test_metrics_and_variables_in_sentences_exist() -> None:
     assert {one for one in told if not one.startswith(NO_VARIABLES)} <= variables
 
 
+def test_settings_in_sentences_exist() -> None:
+    known = {
+        f"{section}.{name}" for section, model in sections().items() for name in model.model_fields
+    }
+    ends = ("py", "md", "toml", "json", "yml", "lua", "avsc")
+    named = {
+        code
+        for said in inline_code()
+        for code in re.findall(rf"^(?:{'|'.join(sections())})\.[a-z_0-9]+", said)
+        if code.rpartition(".")[2] not in ends
+    }
+
+    assert len(named) > 20
+    assert not named - known
+
+
 def test_numbers_of_the_comparison_are_those_of_the_pages() -> None:
     lines = text("README.md").split("## What is different")[1].split("\n##")[0].splitlines()
     cells = [" ".join(line.split("|")[2:]) for line in lines if line.startswith("| ")][1:]
