@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -309,6 +310,27 @@ def test_recovery_and_what_stands_still_are_seen(opened: Open, servers: ExitStac
     expect(page.locator("#notes")).to_have_text("Partition 0: began anew at 17.")
     expect(page.locator("#ready")).to_have_text("Not ready")
     expect(page.locator("#reasons li")).to_have_text([damage, "partition 1 is recovering"])
+
+
+@pytest.mark.complains("status of 503")
+def test_a_stream_that_is_refused_says_why_until_there_is_room(
+    opened: Open, servers: ExitStack
+) -> None:
+    url = servers.enter_context(faked(FakeReadings(["EURUSD"])))
+    with ExitStack() as readers:
+        client = readers.enter_context(httpx.Client(trust_env=False, timeout=30))
+        for _ in range(32):
+            answer = readers.enter_context(client.stream("GET", f"{url}/events"))
+            assert answer.status_code == 200
+        page = opened(url)
+
+        expect(page.locator("#link")).to_have_text("Disconnected")
+        expect(page.locator("#lost")).to_contain_text("Disconnected: 32 event streams are open")
+        expect(page.locator("#lost")).to_contain_text("Nothing has come yet")
+
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("#board tbody tr")).to_have_count(1)
 
 
 def test_a_worker_without_ticks_says_what_it_waits_for(opened: Open, servers: ExitStack) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from slotcast.api import problems, server
+from slotcast.api import doorway, problems, server
 from slotcast.api.problems import SAFE_HEADERS
 from slotcast.settings import HttpSettings
 from tests.unit.fake_readings import FakeReadings
@@ -129,6 +130,59 @@ def test_a_body_that_is_no_text_is_invalid(client: httpx.Client) -> None:
 @pytest.mark.parametrize("body", [{"partitions": ["0"]}, {"partitions": [True]}, {"all": 1}])
 def test_a_reset_takes_nothing_for_what_it_is_not(client: httpx.Client, body: Any) -> None:
     assert_problem(client.post("/reset", json=body), problems.INVALID)
+
+
+BUFFERS = 64 << 20
+"""More than lies between a sender and a reader who has stopped."""
+
+
+def refused_while_sending(client: httpx.Client, head: str, piece: bytes) -> bytes:
+    """The answer to a body that is sent on and on, or not at all."""
+    sent, deadline = 0, time.monotonic() + 30
+    with socket.create_connection((client.base_url.host, client.base_url.port), 30) as one:
+        one.sendall(f"POST /reset HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+        one.settimeout(0.05)
+        answer = b""
+        while not answer:
+            assert sent < BUFFERS, "it is read to its end"
+            assert time.monotonic() < deadline, "its end is waited for"
+            with suppress(TimeoutError):
+                answer = one.recv(65_536)
+            with suppress(TimeoutError, ConnectionError):
+                sent += one.send(piece) if piece else 0
+        one.settimeout(30)
+        with suppress(ConnectionError):  # it is closed, whatever else was under way
+            while more := one.recv(65_536):
+                answer += more
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [("Content-Length: 99999999999", b" 413 "), ("Transfer-Encoding: chunked", b" 411 ")],
+)
+def test_no_more_of_a_refused_body_is_read_than_so_much(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, head: str, status: bytes
+) -> None:
+    monkeypatch.setattr(doorway, "DISCARD_BYTES", 1 << 18)
+    monkeypatch.setattr(doorway, "DISCARD_S", 3_600)
+    piece = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+
+    answer = refused_while_sending(client, head, piece)
+
+    assert status in answer.splitlines()[0]
+    assert b"connection: close" in answer.lower()
+
+
+def test_nobody_waits_for_the_end_of_a_refused_body(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorway, "DISCARD_S", 0.2)
+
+    answer = refused_while_sending(client, "Content-Length: 99999999", b"")
+
+    assert b" 413 " in answer.splitlines()[0]
+    assert client.get("/summary").status_code == 200
 
 
 def test_connections_are_limited_and_work_again_when_some_have_gone(

@@ -13,6 +13,7 @@ from asyncio import CancelledError
 from typing import Annotated
 from urllib.parse import unquote
 
+from anyio import move_on_after
 from fastapi import Depends, Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +29,8 @@ from slotcast.api.problems import (
 )
 
 MAX_BODY_BYTES = 1 << 20
+DISCARD_BYTES, DISCARD_S = 16 << 20, 5.0
+"""Most that is read of a body that is refused, and longest wait for its end."""
 STOPPED = (
     "this worker is stopping and had no time left for the answer: ask again, or another worker; a"
     " reset may be in the log, and asking twice does no harm"
@@ -50,7 +53,8 @@ class Doorway:
         if raw := scope.get("raw_path"):
             scope = {**scope, "path": raw.decode("latin-1")}
         if refused := _refusal(Headers(scope=scope)):
-            await _discard_body(receive)
+            if not await _discard_body(receive):
+                refused = Refused(refused.kind, refused.detail, {"Connection": "close"})
             return await problem(scope["path"], refused)(scope, receive, send)
         try:
             await self._app(scope, receive, send)
@@ -88,10 +92,18 @@ def _refusal(headers: Headers) -> Refused | None:
     return None
 
 
-async def _discard_body(receive: Receive) -> None:
-    # A connection closed on unread bytes is reset, and the client may never see the answer.
-    while (await receive()).get("more_body", False):
-        pass
+async def _discard_body(receive: Receive) -> bool:
+    """Whether it came to its end."""
+    # A connection closed on unread bytes is reset, and the client may never see the answer. Who
+    # sends on and on, or does not come to an end, takes that chance.
+    left = DISCARD_BYTES
+    with move_on_after(DISCARD_S):
+        while left > 0:
+            message = await receive()
+            if not message.get("more_body", False):
+                return True
+            left -= len(message.get("body", b""))
+    return False
 
 
 async def instrument_name(

@@ -73,12 +73,13 @@ function take(event) {
   if (detail.name === null && wide.matches && opener === null && table.first) openFirst();
 }
 
-function lose(heardAt) {
-  if (document.body.classList.contains("old")) return;
+/** No more events: `heardAt` is when the last one came, null if none did; `why` what the service says. */
+function lose(heardAt, why) {
   document.body.classList.add("old");
   mark("link", "lost", "Disconnected");
-  const since = new Date(heardAt).toLocaleTimeString("en-GB");
-  show("lost", `Disconnected. What you see is from ${since}; trying to reach the service again.`);
+  const since = heardAt && new Date(heardAt).toLocaleTimeString("en-GB");
+  const seen = since ? `What you see is from ${since}` : "Nothing has come yet";
+  show("lost", `Disconnected${why ? `: ${why}` : ""}. ${seen}; trying to reach the service again.`);
   at("lost").hidden = false;
 }
 
