@@ -299,6 +299,15 @@ def test_services_lead_to_the_workers_port_and_one_lists_those_that_recover_too(
         assert [one["targetPort"] for one in service["spec"]["ports"]] == ["http"]
 
 
+def test_a_page_stays_with_one_worker_unless_it_shall_not() -> None:
+    """Its events, its slots and its free runs are requests of their own."""
+    spread = rendered({"service": {"sessionAffinity": "None"}})
+
+    assert rendered()["Service/api"]["spec"]["sessionAffinity"] == "ClientIP"
+    assert spread["Service/api"]["spec"]["sessionAffinity"] == "None"
+    assert "sessionAffinity" not in rendered()["Service/workers"]["spec"]
+
+
 def test_readers_and_workers_reach_a_worker_and_it_reaches_broker_and_store() -> None:
     spec = rendered(EVERYTHING)["NetworkPolicy"]["spec"]
     (ingress,) = spec["ingress"]
