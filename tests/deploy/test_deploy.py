@@ -284,6 +284,28 @@ def test_promtool_accepts_the_scrape_configuration() -> None:
     accepted_by("promtool", "check", "config", "deploy/prometheus/prometheus.yml")
 
 
+HAS = {
+    "apache/kafka": {"nc"},  # on Alpine, whose BusyBox has nc with -z (NC_110_COMPAT)
+    "redis": {"redis-cli", "grep"},  # -alpine
+    "prom/prometheus": {"promtool"},  # beside its server in /bin; 3.x has `check ready`
+    "grafana/grafana": {"wget"},  # on Alpine, but for the tags -ubuntu and -distroless: BusyBox
+}
+"""Programs of the images of others, as their Dockerfiles have them."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SERVICES if "test" in SERVICES[name].get("healthcheck", {})]
+)
+def test_a_health_check_uses_programs_that_its_image_has(name: str) -> None:
+    kind, *words = SERVICES[name]["healthcheck"]["test"]
+    image, _, tag = SERVICES[name]["image"].partition(":")
+    commands = words[0].split(" | ") if kind == "CMD-SHELL" else words[:1]
+
+    assert {command.split()[0] for command in commands} <= HAS[image]
+    assert ("alpine" in tag) == (image == "redis")
+    assert not re.search("ubuntu|distroless", tag)
+
+
 def made(tmp_path: Path, docker: str, *words: str) -> subprocess.CompletedProcess[str]:
     """`make` with these words, where this script is what `docker` is."""
     program = tmp_path / "docker"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from slotcast.api.app import create_app
+from slotcast.api.server import ApiServer
+from slotcast.metrics import Metrics
+from slotcast.settings import HttpSettings
 from tests.deploy.files import ROOT, SERVICES, accepted_by, instructions
+from tests.unit.fake_readings import FakeReadings, alone
 
 
 def pins(name: str) -> dict[str, str]:
@@ -86,6 +94,28 @@ def test_every_command_that_a_container_runs_exists(command: list[str]) -> None:
 
     assert answer.returncode == 0, answer.stderr
     assert [word for word in command if word[:2] == "--" and word not in answer.stdout] == []
+
+
+def health_check(port: int) -> int:
+    """The exit code of the image's own health check, asked of this port."""
+    _, _, text = dict(instructions())["HEALTHCHECK"].partition("CMD ")
+    python, *words = json.loads(text.replace(":8080/", f":{port}/"))
+    assert python == "python"  # of the image's own environment, which is first in its PATH
+    return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode
+
+
+def test_the_health_check_of_the_image_finds_a_worker_that_answers_and_no_other() -> None:
+    http = HttpSettings(port=0)
+    app = create_app(FakeReadings(["A"]), Metrics(CollectorRegistry()), http, alone())
+    with ApiServer(app, http) as server:
+        healthy = health_check(server.port)
+    gone = health_check(server.port)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hangs = health_check(silent.getsockname()[1])
+
+    assert healthy == 0
+    assert gone != 0
+    assert hangs != 0
 
 
 def test_hadolint_accepts_the_dockerfile() -> None:
