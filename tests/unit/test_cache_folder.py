@@ -131,11 +131,6 @@ def test_a_pickle_among_the_loops_is_not_run_where_others_may_write(tmp_path: Pa
     assert ran.exists()  # so it would have run
 
 
-def test_here_they_are_kept() -> None:
-    assert not compiled.NOT_KEPT
-    assert compiled.OPTIONS["cache"]
-
-
 def test_loops_that_are_not_kept_are_told_at_start_by_warm_and_by_doctor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
