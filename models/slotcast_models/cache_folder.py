@@ -43,8 +43,23 @@ def _check_owners(folder: Path, user: int) -> None:
         owners = {user} if one == folder else {user, 0}
         if found.st_uid not in owners:
             raise NotPrivateError(f"{one} belongs to user {found.st_uid}, this is user {user}")
-        # In a sticky folder, such as /tmp, nobody can replace what is another's.
-        safe = one != folder and found.st_mode & stat.S_ISVTX
-        if found.st_mode & WRITE_OTHERS and not safe:
+        is_open = _is_open if one == folder else _is_open_on_the_way
+        if is_open(found):
             mode = stat.S_IMODE(found.st_mode)
             raise NotPrivateError(f"others may write to {one} (mode {mode:04o})")
+
+
+def _is_open(found: os.stat_result) -> bool:
+    return bool(found.st_mode & WRITE_OTHERS)
+
+
+def _is_open_on_the_way(found: os.stat_result) -> bool:
+    """Whether others may replace what is in it.
+
+    In a sticky folder, such as /tmp, nobody can replace what is another's; and the group of a
+    user's own, with the same number, which Debian and Red Hat give, has no other members.
+    """
+    if found.st_mode & stat.S_ISVTX:
+        return False
+    own_group = found.st_gid == found.st_uid
+    return bool(found.st_mode & (stat.S_IWOTH if own_group else WRITE_OTHERS))

@@ -127,8 +127,8 @@ def group(
 ) -> Iterator[Callable[..., Group]]:
     """`group(partitions=4, bootstrap=..., redis=..., delivery=..., form=..., **settings)`.
 
-    For `join` to use; `settings` are of `[kafka]`. Without the two addresses workers use the servers
-    of all tests.
+    For `join` to use; `settings` are of `[kafka]`. Without the two addresses workers use the
+    servers of all tests.
     """
     groups: list[Group] = []
     made: list[Serving] = []

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_a_folder_that_others_could_replace_is_not_used(tmp_path: Path) -> None:
 
     with pytest.raises(NotPrivateError, match=r"others may write to .*shared"):
         private_folder(tmp_path / "shared" / "numba")
+
+
+@pytest.mark.parametrize(("group", "is_used"), [(0, True), (1, False)])
+def test_a_folder_in_one_of_the_users_own_group_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int, is_used: bool
+) -> None:
+    """As ~/.cache is with a umask of 002; `group` is how far its number is from the user's."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o775)
+    real = Path.stat
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        found = real(path, **how)
+        return os.stat_result([*found[:5], found.st_uid + group, *found[6:]])
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+    with nullcontext() if is_used else pytest.raises(NotPrivateError, match="others may write"):
+        private_folder(tmp_path / "cache" / "numba")
 
 
 def test_a_folder_in_a_sticky_one_is_used(tmp_path: Path) -> None:

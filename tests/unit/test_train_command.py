@@ -359,7 +359,6 @@ def test_partitions_are_merged_by_time_and_keep_their_order(tmp_path: Path) -> N
         (["--stride", "99"], "stride 99, window 32"),
         (["--offsets", "1-2"], "--offsets is for topics"),
         (["--phases", "2"], "was trained with seasons: declare them in"),
-        (["--rate", "0"], "rate 0.0: need a number above 0"),
         (["--validation", "1"], "validation 1.0: need a share from 0 to less than 1"),
     ],
 )
