@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from slotcast.partition import Phase
+from slotcast.questions import WorkerEnded
 from slotcast.store.port import Store, StoreError
-from slotcast.worker import Worker, WorkerEnded
+from slotcast.worker import Worker
 
 ASK_TIMEOUT_S = 5.0
 

@@ -17,9 +17,10 @@ from slotcast.board.views import LogUnavailable, ResetForbidden, ResetReceipt, U
 from slotcast.homes import Homes
 from slotcast.log.port import AppendForbidden, Log, LogError, Receipt
 from slotcast.partition import Phase
+from slotcast.questions import WorkerEnded
 from slotcast.records.controls import RESET_ALL, encode_control
 from slotcast.records.ticks import is_name
-from slotcast.worker import Worker, WorkerEnded
+from slotcast.worker import Worker
 
 LOOK_INTERVAL_S = 0.05
 

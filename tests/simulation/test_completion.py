@@ -230,7 +230,7 @@ def test_after_a_recovery_no_line_keeps_a_slot_that_is_no_longer_its_own() -> No
         worker.turn()
     before = {view.slot for view in worker.parts.board.page(ALL)[0]}
 
-    worker._begin_recovery(0, "StoreFenced")
+    worker.recoveries.begin(0, "StoreFenced")
     list(turns(worker, 10))
 
     assert None not in before

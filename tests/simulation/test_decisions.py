@@ -130,7 +130,7 @@ def test_what_was_shown_of_an_earlier_memory_is_not_shown_any_more(damaged: Worl
     damaged.store._partitions.clear()
     damaged.broker.trim(0, 40)
 
-    worker._begin_recovery(0, "CommitFailed")
+    worker.recoveries.begin(0, "CommitFailed")
     drain(worker, damaged)
 
     shown = readings(worker).instruments().instruments

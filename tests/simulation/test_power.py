@@ -14,11 +14,11 @@ import pytest
 from slotcast import residence
 from slotcast.log.memory.log import MemoryLog
 from slotcast.log.port import Batch
+from slotcast.recoveries import Recoveries
 from slotcast.residence import Residence
 from slotcast.snapshots import rounds
 from slotcast.snapshots.snapshot import Header, encode_header
 from slotcast.store.memory import MemoryStore
-from slotcast.worker import Worker
 from tests.simulation.schedule import SCRIPTS, ScheduleFailed, run_schedule, script
 
 MOST_SEEDS = 1_500
@@ -26,13 +26,13 @@ Bug = Callable[[pytest.MonkeyPatch], None]
 
 
 def a_failed_commit_goes_unnoticed(patch: pytest.MonkeyPatch) -> None:
-    real = Worker._begin_recovery
+    real = Recoveries.begin
 
-    def recover(self: Worker, number: int, cause: str) -> None:
+    def begin(self: Recoveries, number: int, cause: str) -> None:
         if cause != "CommitFailed":
             real(self, number, cause)
 
-    patch.setattr(Worker, "_begin_recovery", recover)
+    patch.setattr(Recoveries, "begin", begin)
 
 
 def memory_is_kept_when_a_partition_is_forgotten(patch: pytest.MonkeyPatch) -> None:

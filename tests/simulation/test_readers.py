@@ -290,7 +290,7 @@ def test_a_store_that_went_back_in_time_has_an_older_snapshot_than_was_known() -
     world.store._partitions.clear()
     world.store._partitions.update(before)
 
-    worker._begin_recovery(0, "StoreFenced")
+    worker.recoveries.begin(0, "StoreFenced")
     worker.turn()
 
     lacking_ms = world.broker.ticks[0][40].timestamp_ms
@@ -320,7 +320,7 @@ def asked(worker: Worker, question: Callable[[], Any]) -> Any:
     """What a reader in a thread of its own gets while the worker turns."""
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(question)
-        while worker._questions.empty() and not answer.done():
+        while worker._questions._waiting.empty() and not answer.done():
             time.sleep(0.001)
         while not answer.done():
             worker.turn()

@@ -10,9 +10,10 @@ import pytest
 
 from slotcast.log.port import CommitFailed
 from slotcast.partition import Phase
+from slotcast.recoveries import UNAVAILABLE_PAUSE_S
 from slotcast.store.memory import MemoryStore
 from slotcast.store.port import StoreError, StoreUnavailable
-from slotcast.worker import UNAVAILABLE_PAUSE_S, Worker
+from slotcast.worker import Worker
 from tests.simulation.test_stores_and_members import run_turns
 from tests.simulation.test_tally import value
 from tests.simulation.world import World, drain, write_event
@@ -200,7 +201,7 @@ def test_a_recovery_gets_its_slots_although_others_have_a_backlog() -> None:
     for event in backlog:
         write_event(world.broker, event)
 
-    worker._begin_recovery(0, "CommitFailed")
+    worker.recoveries.begin(0, "CommitFailed")
     turns = 0
     while worker.partitions[0].phase is not Phase.LIVE:
         worker.turn()

@@ -101,12 +101,12 @@ def test_a_second_recovery_has_not_begun_before_its_replay() -> None:
     log.unstable = False
     worker = worker_on(log, world)
     drain(worker, world)
-    worker._begin_recovery(0, "LogUnavailable")
+    worker.recoveries.begin(0, "LogUnavailable")
     drain(worker, world)
     before = progress(worker)
 
     log.unstable = True
-    worker._begin_recovery(0, "LogUnavailable")
+    worker.recoveries.begin(0, "LogUnavailable")
     begun = progress(worker)
     for _ in range(60):
         worker.turn()

@@ -16,9 +16,9 @@ from slotcast.api.server import ApiServer
 from slotcast.board.views import InstrumentView
 from slotcast.bootstrap import Service, embedded
 from slotcast.metrics import Metrics
+from slotcast.questions import WorkerEnded
 from slotcast.run_settings import market_settings
 from slotcast.settings import HttpSettings
-from slotcast.worker import WorkerEnded
 from tests.unit.fake_readings import FakeReadings, alone
 
 PATHS = ("/instruments", "/instruments/nobody", "/instruments/nobody/forecast", "/workers")

@@ -31,10 +31,11 @@ from slotcast.board.views import (
 )
 from slotcast.homes import ASK_TIMEOUT_S, Homes
 from slotcast.partition import Partition, Phase
+from slotcast.questions import WorkerEnded
 from slotcast.resets import Resets
 from slotcast.snapshots.snapshot import SnapshotDamaged
 from slotcast.store.port import StoreError
-from slotcast.worker import Worker, WorkerEnded
+from slotcast.worker import Worker
 from slotcast_models.memory import APPLIED, TICKS, view
 from slotcast_models.predictor import Predictor
 
