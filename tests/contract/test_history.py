@@ -184,7 +184,7 @@ def test_topics_that_are_not_there_are_not_made(kafka: Broker) -> None:
 
 def test_dead_letters_of_other_topics_and_partitions_are_not_ours(kafka: Broker) -> None:
     bench = KafkaBench(kafka, "exactly-once")
-    shared = kafka.fresh_topic(1, name="letters")
+    shared = kafka.fresh_topic(1, "letters", message_timestamp_after_max_ms=str(2**63 - 1))
     bench.settings = bench.settings.model_copy(update={"dead_letters": shared})
     log = settled(bench.join())
     log.publish(Outbox([], [letter(0, 1, b"k", b"v"), letter(1, 2, b"k", b"v")]))

@@ -24,7 +24,7 @@ from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import AppendForbidden, CommitFailed, Committed
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
-from tests.contract.kafka_logs import fresh_settings, outbox
+from tests.contract.kafka_logs import fresh_settings, outbox, until_owned
 from tests.contract.kafka_topics import KafkaTopics
 from tests.servers import Broker
 
@@ -241,6 +241,18 @@ def test_no_default_decides_how_many_records_a_poll_brings(
 
     (batch,) = log.poll(10_000, 2_000).batches
     assert len(batch) > 500
+
+
+# 13: short polls give up before they have found their coordinator
+
+
+def test_until_it_has_joined_a_poll_is_no_short_one(settings: KafkaSettings) -> None:
+    log = KafkaLog(settings)
+
+    _, polls = until_owned(log, {0, 1}, timeout_ms=1)
+
+    assert polls < 50
+    log.close()
 
 
 # Failures

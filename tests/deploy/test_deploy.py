@@ -312,10 +312,12 @@ def made(tmp_path: Path, docker: str, *words: str) -> subprocess.CompletedProces
     program.write_text(f"#!/bin/sh\n{docker}\n")
     program.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    mine = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"}  # of the make that runs the tests
+    given = {name: text for name, text in os.environ.items() if name not in mine}
     return subprocess.run(
         ["make", *words],
         cwd=ROOT,
-        env=os.environ | {"PATH": path, "DOCKER_ASKED": str(tmp_path / "asked")},
+        env=given | {"PATH": path, "DOCKER_ASKED": str(tmp_path / "asked")},
         capture_output=True,
         text=True,
         check=False,
