@@ -21,7 +21,7 @@ from slotcast.snapshots.snapshot import Header, encode_header
 from slotcast.store.memory import MemoryStore
 from tests.simulation.schedule import SCRIPTS, ScheduleFailed, run_schedule, script
 
-MOST_SEEDS = 1_500
+MOST_SEEDS = 500
 Bug = Callable[[pytest.MonkeyPatch], None]
 
 

@@ -19,6 +19,7 @@ from slotcast.metrics import Metrics
 from slotcast.partition import Phase
 from slotcast.ready_bundle import ReadyBundle
 from slotcast.records.controls import encode_control
+from slotcast.recoveries import Recoveries
 from slotcast.settings import BundleSettings, Settings, StoreSettings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast.worker import Worker
@@ -147,8 +148,8 @@ class World:
             return build_worker(settings, log, store, Metrics(), self.clock, self.ready)
         nobody: Any = Unheard()
         worker = build_worker(settings, log, store, nobody, self.clock, self.ready)
-        worker.parts, worker.tally = replace(worker.parts, board=nobody, completion=nobody), nobody
-        return worker
+        worker.tally = nobody
+        return with_parts(worker, board=nobody, completion=nobody)
 
     def run(self, **options: Any) -> Worker:
         """A new worker until everything is committed."""
@@ -164,6 +165,13 @@ class World:
             "dead_letters": [list(topic) for topic in self.broker.dead_letters],
             "offsets": dict(self.broker.offsets),
         }
+
+
+def with_parts(worker: Worker, **changes: Any) -> Worker:
+    """The worker, which has not begun, with other parts."""
+    worker.parts = replace(worker.parts, **changes)
+    worker.recoveries = Recoveries(worker.parts, worker.partitions)
+    return worker
 
 
 def drain(worker: Worker, world: World, most_turns: int = 3_000) -> None:
