@@ -7,6 +7,7 @@ trust the ratios of one run more than its times, and never compare times of two 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -120,11 +121,14 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *not
 
 
 def write(name: str, results: Mapping[str, Any]) -> None:
-    """Write build/bench/NAME.json: the machine's facts and the results, spreads as objects."""
+    """Write build/bench/NAME.json: the machine's facts and the results, spreads as objects.
+
+    What is no number, or has no end, is null there: JSON has neither.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     record = {"benchmark": name, "machine": machine_facts(), "results": results}
     path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1, default=_plain) + "\n")
+    path.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n")
     print(f"wrote {path}")
 
 
@@ -143,10 +147,14 @@ def machine_facts() -> dict[str, Any]:
 
 def _plain(value: object) -> Any:
     if isinstance(value, Spread):
-        return asdict(value)
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
     if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} has no place in a report")
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _version(package: str) -> str | None:
