@@ -28,6 +28,11 @@ Floats = NDArray[np.float64]
 SECOND_NS = 10**9
 HOUR_MS = 3_600_000
 PRICE = Quantity(name="price", gt=0, log=True)
+CURRENCIES = (
+    *("Australia", "Britain", "Canada", "Switzerland"),
+    *("China", "Japan", "New Zealand", "Singapore"),
+)
+"""The columns of a file without a header."""
 
 
 @dataclass(frozen=True)
@@ -57,43 +62,47 @@ def need(path: str) -> Path:
     return file
 
 
-def _csv(path: str, dates: bool = True) -> tuple[NDArray[np.int64], Floats]:
+def _rows(path: str) -> list[list[str]]:
     with gzip.open(need(path), "rt") as lines:
-        rows = list(csv.reader(lines))[1 if dates else 0 :]
-    value = np.array([[float(v) for v in (row[1:] if dates else row)] for row in rows])
-    if not dates:
-        return np.arange(len(value)) * 86_400 * SECOND_NS, value
+        return list(csv.reader(lines))
+
+
+def _sensors(path: str, **declared: Any) -> Ticks:
+    """A file of dates and readings: one instrument, a target per column."""
+    (_, *names), *rows = _rows(path)
     stamps = [datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp() for row in rows]
-    return np.array(stamps, np.int64) * SECOND_NS, value
-
-
-def _sensors(width: int, **declared: Any) -> TickSchema:
-    return TickSchema(
-        targets=tuple(Quantity(name=f"x{i}") for i in range(width)), kind="sensor", **declared
+    schema = TickSchema(
+        targets=tuple(Quantity(name=name) for name in names), kind="sensor", **declared
+    )
+    return Ticks(
+        schema,
+        np.zeros(len(rows), np.int64),
+        np.array(stamps, np.int64) * SECOND_NS,
+        np.array([[float(text) for text in row[1:]] for row in rows]),
     )
 
 
 def ett(name: str) -> Ticks:
     """ETTh1, ETTh2 (hourly) or ETTm1 (15 minutes): one instrument with seven targets."""
-    time_ns, value = _csv(f"ett/{name}.csv.gz")
     step_ms, seasons = (HOUR_MS, (24, 168)) if "h" in name else (HOUR_MS // 4, (96, 672))
-    schema = _sensors(7, step_ms=step_ms, seasons=seasons)
-    return Ticks(schema, np.zeros(len(value), np.int64), time_ns, value)
+    return _sensors(f"ett/{name}.csv.gz", step_ms=step_ms, seasons=seasons)
 
 
 def wth() -> Ticks:
     """One weather station, hourly, twelve targets."""
-    time_ns, value = _csv("wth/WTH.csv.gz")
-    schema = _sensors(12, step_ms=HOUR_MS, seasons=(24, 168))
-    return Ticks(schema, np.zeros(len(value), np.int64), time_ns, value)
+    return _sensors("wth/WTH.csv.gz", step_ms=HOUR_MS, seasons=(24, 168))
 
 
 def exchange() -> Ticks:
     """Eight exchange rates, daily: one instrument, eight prices."""
-    time_ns, value = _csv("exchange_rate/exchange_rate.csv.gz", dates=False)
-    targets = tuple(Quantity(name=f"x{i}", gt=0, log=True) for i in range(8))
-    schema = TickSchema(targets=targets, kind="price")
-    return Ticks(schema, np.zeros(len(value), np.int64), time_ns, value)
+    rows = _rows("exchange_rate/exchange_rate.csv.gz")
+    targets = tuple(Quantity(name=name, gt=0, log=True) for name in CURRENCIES)
+    return Ticks(
+        TickSchema(targets=targets, kind="price"),
+        np.zeros(len(rows), np.int64),
+        np.arange(len(rows)) * 86_400 * SECOND_NS,
+        np.array([[float(text) for text in row] for row in rows]),
+    )
 
 
 def airline() -> Ticks:

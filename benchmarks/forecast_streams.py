@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import forecast_intervals
 from benchmarks.forecast_sets import STREAMS, Ticks
 from benchmarks.report import goal, show
 from slotcast_models import baselines, scores
-from slotcast_models.backtest import Outcome, prequential
+from slotcast_models.backtest import prequential
 from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor
 
@@ -43,7 +44,9 @@ def run(name: str, bundle: Bundle) -> dict[str, Any]:
         "readout_features": predictor.layout.features,
         "skill": facts,
         "model_share": float(outcome.model[kept].mean()),
-        "coverage": _coverage(outcome, kept, bundle.manifest.rules.levels),
+        "calibration": forecast_intervals.coverages(
+            ticks.schema, outcome, kept, bundle.manifest.rules.levels
+        ),
     }
 
 
@@ -69,60 +72,65 @@ def _skills(error: Floats, naive: Floats, slot: NDArray[np.int64], slots: int) -
     }
 
 
-def _coverage(
-    outcome: Outcome, kept: NDArray[np.bool_], levels: tuple[float, ...]
-) -> dict[str, float]:
-    value, lower, upper = outcome.value[kept], outcome.lower[kept], outcome.upper[kept]
-    return {
-        str(level): scores.coverage(value, lower[..., i], upper[..., i])
-        for i, level in enumerate(levels)
-    }
-
-
 def _reached(r: dict[str, Any]) -> tuple[bool, str]:
+    """Whether the skill of a stream reaches its goal, and the figures beside the goal."""
     own = r["skill"]["slotcast"]
+    pooled, median, worst, below = (100 * own[name] for name in MEASURES)
     if r["kind"] == "price":
+        calibrated = forecast_intervals.calibrated(r["calibration"])
         reached = own["pooled"] >= -0.001 and own["share_below_0"] <= 0.1 and own["worst"] >= -0.01
-        return reached, "pooled >= -0.1 %, at most 10 % below 0, none below -1 %"
+        return reached and calibrated, (
+            f"pooled {pooled:.2f} %, below 0 {below:.1f} %, worst {worst:.2f} %, intervals "
+            f"{'' if calibrated else 'not '}calibrated (goal: pooled >= -0.1 %, at most 10 % "
+            "below 0, none below -1 %, calibrated)"
+        )
     best = max(r["skill"][who]["median"] for who in ("drift", "ewma", "ar1", "readout alone"))
     reached = own["median"] >= best and own["worst"] >= -0.03
-    return reached, f"median >= the best of the others ({100 * best:.2f} %), worst >= -3 %"
+    return reached, (
+        f"median {median:.2f} %, worst {worst:.2f} % "
+        f"(goal: median >= the best of the others, {100 * best:.2f} %; worst >= -3 %)"
+    )
 
 
-COLUMNS = (
-    *("set", "ticks", "forecast", "pooled", "median", "worst", "below 0"),
-    *("model published", "coverage of 50 80 90 95 99"),
-)
+MEASURES = ("pooled", "median", "worst", "share_below_0")
+COLUMNS = ("set", "ticks", "forecast", "pooled", "median", "worst", "below 0", "model published")
 
 
 def show_table(results: dict[str, dict[str, Any]]) -> None:
     """B5 for people."""
     if not results:
         return
-    rows = []
-    for r in results.values():
-        for who, s in r["skill"].items():
-            first = who == "slotcast"
-            rows.append(
-                [
-                    r["set"] if first else "",
-                    f"{r['ticks']:,}" if first else "",
-                    who,
-                    *(f"{100 * s[k]:.2f}" for k in ("pooled", "median", "worst", "share_below_0")),
-                    f"{100 * r['model_share']:.0f}" if first else "",
-                    " ".join(f"{100 * c:.1f}" for c in r["coverage"].values()) if first else "",
-                ]
-            )
     show(
         "B5: skill over persistence in %, by instrument and target",
         COLUMNS,
-        rows,
+        [row for r in results.values() for row in _rows(r)],
         "The skill of single quotes (fx_quotes, fx_mid) is mostly the bounce between two prices; "
         "fx_1s and fx_10s show what is left at a clock.",
-        *(goal(*_goal_line(r)) for r in results.values()),
+        *(_verdict(r) for r in results.values()),
+    )
+    forecast_intervals.show_table(
+        "B5: intervals of 90 % in the same runs, coverage in %",
+        {r["set"]: r["calibration"] for r in results.values()},
+        {},
     )
 
 
-def _goal_line(r: dict[str, Any]) -> tuple[bool, str]:
+def _rows(r: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for who, skill in r["skill"].items():
+        first = who == "slotcast"
+        rows.append(
+            [
+                r["set"] if first else "",
+                f"{r['ticks']:,}" if first else "",
+                who,
+                *(f"{100 * skill[measure]:.2f}" for measure in MEASURES),
+                f"{100 * r['model_share']:.0f}" if first else "",
+            ]
+        )
+    return rows
+
+
+def _verdict(r: dict[str, Any]) -> str:
     reached, text = _reached(r)
-    return reached, f"{r['set']} (goal: {text})"
+    return goal(reached, f"{r['set']}: {text}")

@@ -2,7 +2,7 @@
 
     make bench-forecasts                     all of B1 to B5
     make bench-forecasts ONLY=etth2          one data set
-    make bench-forecasts SEEDS=3             networks of one's own in B1 from three seeds (0: none)
+    make bench-forecasts SEEDS=0             no networks of one's own in B1 (else three, by seed)
     make bench-forecasts ARGS="--bundle DIR" another bundle than the default one
     make bench-forecasts ARGS="--only m4 --write FILE.csv"   the 48 hours after M4's series
 
@@ -24,6 +24,7 @@ from benchmarks.forecast_sets import STREAMS
 from benchmarks.report import write
 from slotcast_models.bundle import Bundle
 
+SEEDS = 3
 ONLINE = {name.lower(): name for name in forecast_online.PROTOCOLS}
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="a data set; may be repeated")
     parser.add_argument("--bundle", type=Path, help="bundle directory (default: the default one)")
     parser.add_argument("--write", type=Path, help="file for M4's forecasts")
-    parser.add_argument("--seeds", type=int, default=1, help="networks trained per set of B1")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="networks trained per set of B1")
     options = parser.parse_args()
     known = contestants(Bundle.load(options.bundle), options.write, options.seeds)
     unknown = set(options.only) - set(known)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import forecast_online, forecast_streams
+from benchmarks import forecast_errors, forecast_intervals, forecast_streams
 from benchmarks.forecast_sets import HOUR_MS, Ticks
 from slotcast.backtest.ahead import free_runs, horizon_facts
 from slotcast.backtest.run import OWN, Backtest, backtest, skipped
@@ -56,9 +56,10 @@ def test_scores_are_those_of_the_online_benchmark() -> None:
 
     ours = pooled(found, found.forecasts[OWN])
     plain = prequential(Predictor(found.bundle), daily(), 1)
-    bench = forecast_online.errors(plain, scored, spread, 24)
-    calibration = forecast_online.calibration(ticks, plain, scored, spread, found.levels)
-    others = forecast_online.others(ticks, found.outcome, scored, spread, SKIP)
+    bench = forecast_errors.errors(plain, scored, spread, 24)
+    sharpness = forecast_intervals.sharpness(plain, scored, spread, found.levels)
+    calibration = forecast_intervals.coverages(DAILY, plain, found.scored, found.levels)
+    others = forecast_errors.others(ticks, found.outcome, scored, spread, SKIP)
 
     scale = float(spread[0])
     assert found.scored.sum() == 900 - SKIP
@@ -66,15 +67,17 @@ def test_scores_are_those_of_the_online_benchmark() -> None:
     assert ours["skill"] == pytest.approx(bench["skill_by_variable"][0], rel=1e-12)
     assert ours["rmse"] ** 2 == pytest.approx(bench["mse"] * scale**2, rel=1e-12)
     assert ours["mae"] == pytest.approx(bench["mae"] * scale, rel=1e-12)
-    assert ours["winkler"] == pytest.approx(calibration["winkler"] * scale, rel=1e-12)
-    assert ours["crps"] == pytest.approx(calibration["crps"] * scale, rel=1e-12)
+    assert ours["winkler"] == pytest.approx(sharpness["winkler"] * scale, rel=1e-12)
+    assert ours["crps"] == pytest.approx(sharpness["crps"] * scale, rel=1e-12)
     assert ours["coverage_by_level"] == calibration["coverage_by_level"]
     thirds = facts(found)["calibration"]
     assert thirds["correlation_of_misses"] == pytest.approx(
-        calibration["correlation_of_misses"][0], abs=0.01
+        calibration["correlation_of_misses"], rel=1e-12
     )
-    by_volatility = list(thirds["volatility"].values())
-    assert by_volatility == pytest.approx(calibration["coverage_by_volatility"], abs=0.02)
+    for name in ("volatility", "time_step"):
+        assert list(thirds[name].values()) == pytest.approx(
+            calibration[f"coverage_by_{name}"], rel=1e-12, nan_ok=True
+        ), name
     assert thirds["time_step"]["usual"] == ours["coverage"]  # every hour: no step is short or long
     names = {"drift": "drift", "EWMA": "ewma", "AR(1)": "ar1", "seasonal naive": "seasonal naive"}
     for name, theirs in names.items():

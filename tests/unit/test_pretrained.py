@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.forecast_networks import without_network
 from benchmarks.forecast_sets import Ticks
 from benchmarks.series import DAYS, KINDS, SCHEMA, generated
 from benchmarks.transfer_sets import KNOWN_SHARE, ages, capped, parts
 from slotcast_models import scores
 from slotcast_models.backtest import prequential
-from slotcast_models.bundle import DEFAULT, Bundle, NetworkSpec
+from slotcast_models.bundle import DEFAULT, Bundle
 from slotcast_models.predictor import Predictor
 from slotcast_models.rules import FoldRules
 from slotcast_models.schema import Quantity, TickSchema
-from slotcast_models.step import Stage
 
 REPORT = "training.json"
 
@@ -123,17 +122,6 @@ def test_the_default_bundle_is_small_and_its_report_says_how_to_make_it_again() 
     )
 
 
-class Silent:
-    """A network that says nothing."""
-
-    def __init__(self, spec: NetworkSpec, rows: int) -> None:
-        widths = spec.inputs, spec.width, spec.outputs, spec.width
-        self.stage = Stage(*(np.zeros((rows, width), np.float32) for width in widths))
-
-    def step(self, n: int) -> None:
-        """The outputs stay zero."""
-
-
 def mean_skill(predictor: Predictor, ticks: Ticks) -> float:
     """Over the series, each against persistence."""
     outcome = prequential(predictor, ticks.columns(), ticks.slots)
@@ -146,8 +134,8 @@ def test_the_default_bundle_helps_on_series_that_it_never_saw() -> None:
     gains = []
     for ticks in generated(2026, 10):
         bundle = Bundle.load().bind(ticks.schema)
-        silent = Predictor(bundle, partial(Silent, bundle.manifest.network))
-        gains.append(mean_skill(Predictor(bundle), ticks) - mean_skill(silent, ticks))
+        silent = mean_skill(without_network(bundle), ticks)
+        gains.append(mean_skill(Predictor(bundle), ticks) - silent)
 
     assert np.mean(gains) > 0.01
     assert min(gains) > 0.0
