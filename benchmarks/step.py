@@ -1,17 +1,19 @@
 """P1 and P2: the step program beside Keras and its arithmetic floor, and the whole predictor.
 
-    make bench-step
+    make bench-step                        all tables
+    make bench-step ONLY=costs             one of P1, P2, costs, hot
 
-Everything runs on one thread. P1 steps rows that are in place already; P2 is `Predictor.advance`
-on polls of one wave, so it holds all that a tick costs between parsed and published columns. The
-hot case is the engine on five instruments that tick as they like.
+Everything runs on one thread. P1 steps rows that are in place already; P2 and the costs of schemas
+are `Predictor.advance` (step_costs.py). The hot case is the engine on five instruments that tick as
+they like.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -41,21 +43,19 @@ from benchmarks.report import (
     show,
     write,
 )
-from benchmarks.streams import Waves, quote_batches
+from benchmarks.step_costs import cost_table, predictor_table, steps
+from benchmarks.streams import quote_batches
 from slotcast.engine import Engine
 from slotcast.records.ticks import Parsed, TickParser
 from slotcast_models.bundle import Bundle
-from slotcast_models.predictor import Predictor, warm_up
+from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
 from slotcast_models.step import StepProgram
 
 STEP_WAVES = (1, 8, 64, 400, 1024, 4096)
-PREDICTOR_WAVES = (1, 8, 64, 400, 1024)
 PRODUCT = (512, 512)
-LEARNT_WAVES = 100
 POLL_TICKS = 10_000
 POLLS = 24
-PRICE = Quantity(name="price", gt=0, log=True)
 BID, ASK = (Quantity(name=name, gt=0, log=True) for name in ("bid", "ask"))
 QUOTE = TickSchema(targets=(BID,), features=(ASK,), ordered=("bid", "ask"))
 QUOTES = TickSchema(targets=(BID, ASK), ordered=("bid", "ask"))
@@ -64,27 +64,17 @@ QUOTES = TickSchema(targets=(BID, ASK), ordered=("bid", "ask"))
 def main() -> None:
     network = build()
     bundles = {"2 x LSTM 64": bundle_of(network), "default": Bundle.load()}
-    results = {
-        "P1": step_table(network, bundles["2 x LSTM 64"]),
-        "P2": predictor_table(bundles),
-        "hot": hot_table(bundles),
+    tables: dict[str, Callable[[], Any]] = {
+        "P1": lambda: step_table(network, bundles["2 x LSTM 64"]),
+        "P2": lambda: predictor_table(bundles),
+        "costs": lambda: cost_table(bundles["default"]),
+        "hot": lambda: hot_table(bundles),
     }
-    write("step", results)
-
-
-def steps(program: StepProgram, rows: int) -> Contestant:
-    """Steps of `rows` rows, in parts as large as the stage."""
-    room = len(program.stage.x)
-    parts = [min(room, rows - first) for first in range(0, rows, room)]
-
-    def step() -> None:
-        for part in parts:
-            program.step(part)
-
-    rng = np.random.default_rng(2)
-    for array in (program.stage.x, program.stage.row):
-        array[:] = rng.uniform(-1, 1, array.shape)
-    return repeated(step)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", default=[], choices=tables, metavar="TABLE")
+    names = parser.parse_args().only or list(tables)
+    results = {name: tables[name]() for name in names}
+    write("step" if names == list(tables) else "step-" + "-".join(names), results)
 
 
 def step_table(network: Any, bundle: Bundle) -> list[dict[str, Any]]:
@@ -177,52 +167,6 @@ def _show_steps(facts: list[dict[str, Any]], work: int) -> None:
 def _speeds(facts: list[dict[str, Any]]) -> str:
     names = facts[0]["gflops"]
     return " and ".join(number(Spread.of([f["gflops"][n] for f in facts]).median) for n in names)
-
-
-def advances(predictor: Predictor, slots: int) -> Contestant:
-    """Polls of one wave through the whole predictor, on rows that have learnt already."""
-    waves = Waves(slots)
-    _, memory = predictor.allocate(max(slots, 2))
-    verdicts = np.zeros(slots, np.int8)
-    published = predictor.allocate_published(slots)
-
-    def run(calls: int) -> float:
-        polls = [waves.next() for _ in range(calls)]
-        begun = time.perf_counter()
-        for poll in polls:
-            predictor.advance(memory, poll, verdicts, published)
-        return time.perf_counter() - begun
-
-    run(LEARNT_WAVES)
-    return run
-
-
-def predictor_table(bundles: dict[str, Bundle]) -> list[dict[str, Any]]:
-    """P2."""
-    facts: list[dict[str, Any]] = []
-    features = 0
-    for rows in PREDICTOR_WAVES:
-        contestants = {}
-        for name, bundle in bundles.items():
-            predictor = Predictor(bundle.bind(TickSchema(targets=(PRICE,))))
-            features = predictor.layout.features
-            warm_up(predictor)
-            contestants[f"step {name}"] = steps(StepProgram(bundle.program), rows)
-            contestants[f"predictor {name}"] = advances(predictor, rows)
-        samples = by_turns(contestants, rounds=25)
-        per_tick = {n: Spread.of([1e6 * s / rows for s in times]) for n, times in samples.items()}
-        facts.append({"rows": rows, "us_per_tick": per_tick, "readout_features": features})
-    by_rows = {f["rows"]: f["us_per_tick"] for f in facts}
-    wide = max(by_rows[400][f"predictor {name}"].median for name in bundles)
-    lone = max(by_rows[1][f"predictor {name}"].median for name in bundles)
-    show(
-        f"P2: the whole predictor, {features} readout features, us per tick, one thread",
-        ["rows", *facts[0]["us_per_tick"]],
-        [[str(f["rows"]), *(s.text() for s in f["us_per_tick"].values())] for f in facts],
-        goal(wide <= 3.0, f"{number(wide)} us per tick at 400 slots (goal: <= 3)"),
-        goal(lone <= 30.0, f"{number(lone)} us for a lone tick (goal: <= 30)"),
-    )
-    return facts
 
 
 def hot_table(bundles: dict[str, Bundle]) -> dict[str, Any]:

@@ -20,26 +20,25 @@ QUOTES = Path("../shared/data/fx_ticks/fx_ticks.parquet")
 
 
 class Waves:
-    """Polls of one tick of each of `slots` slots: a walk with a bounce, so that there is skill."""
+    """Polls of one tick of each of `slots` slots: walks with a bounce, so that there is skill."""
 
-    def __init__(self, slots: int) -> None:
-        self._rng = np.random.default_rng(7)
-        self._walk = np.zeros(slots)
+    def __init__(self, slots: int, quantities: int = 1, step_ns: int = STEP_NS) -> None:
+        self._rng, self._step_ns = np.random.default_rng(7), step_ns
+        self._walk = np.zeros((slots, quantities))
         self._step = 0
 
     def next(self) -> Columns:
         """One wave."""
         slots, rng = len(self._walk), self._rng
         self._step += 1
-        self._walk += 1e-4 * rng.normal(size=slots)
-        price = 100.0 * np.exp(self._walk + 2e-4 * rng.normal(size=slots))
+        self._walk += 1e-4 * rng.normal(size=self._walk.shape)
         return Columns(
             slot=np.arange(slots),
             kind=np.zeros(slots, np.int8),
-            time_ns=np.full(slots, self._step * STEP_NS),
+            time_ns=np.full(slots, self._step * self._step_ns),
             sequence=np.full(slots, NEVER),
             offset=np.full(slots, self._step),
-            value=price[:, None],
+            value=100.0 * np.exp(self._walk + 2e-4 * rng.normal(size=self._walk.shape)),
             step_ns=np.zeros(slots, np.int64),
         )
 
