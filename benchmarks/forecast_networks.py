@@ -29,8 +29,7 @@ from slotcast_models.step import Stage
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 MODES = ("frozen", "delayed", "inline")
 CELLS, PHASES = (("lstm", 64),), 2
-KNOWN = ("published", "persistence", "no_network", "mse")
-COLUMNS = ("set", "published", "persistence", "no network", "slotcast")
+COLUMNS = ("set", "no network", "slotcast")
 Floats = NDArray[np.float64]
 
 
@@ -119,7 +118,7 @@ def _row(r: dict[str, Any], modes: list[str]) -> list[str]:
     last = r["network"][modes[-1]]
     return [
         r["set"],
-        *("" if r[key] is None else f"{r[key]:.4f}" for key in KNOWN),
+        *(f"{r[key]:.4f}" for key in ("no_network", "mse")),
         *(_spread(r["network"][mode]["mse"]) for mode in modes),
         f"{np.mean(last['mae']):.4f}",
         f"{100 * (np.mean(last['mse']) / r['mse'] - 1.0):+.1f} %",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pretrained import CELLS, INPUTS, SEED, blank, recorded, train
+from benchmarks.pretrained import CELLS, EPOCHS, INPUTS, SEED, blank, recorded, train
 from benchmarks.report import goal, show, write
 from benchmarks.series import generated
 from benchmarks.transfer_sets import SETS, Parts, ages, parts, present
@@ -32,7 +32,7 @@ from slotcast_models.recording import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 Floats = NDArray[np.float64]
-EACH, EPOCHS, YOUNG_TICKS = 40, 4, 200
+EACH, YOUNG_TICKS = 40, 200
 NETWORKS = ("untrained", "others", "generated")
 
 

@@ -83,12 +83,12 @@ def parts(folder: str, ticks: Ticks) -> Parts:
         return Parts(None, ticks, np.ones(len(ticks.slot), bool))
     if ticks.slots > 1:
         even = ticks.slot % 2 == 0
-        run = capped(_kept(ticks, ~even), SCORED_TICKS, LONGEST_SCORED)
-        learnt = capped(_kept(ticks, even), LEARNT_TICKS, LONGEST_LEARNT)
+        run = capped(kept(ticks, ~even), SCORED_TICKS, LONGEST_SCORED)
+        learnt = capped(kept(ticks, even), LEARNT_TICKS, LONGEST_LEARNT)
         return Parts(learnt, run, np.ones(len(run.slot), bool))
     run = capped(ticks, SCORED_TICKS, LONGEST_SCORED)
     known = np.arange(len(run.slot)) < KNOWN_SHARE * len(run.slot)
-    return Parts(_kept(run, known), run, ~known)
+    return Parts(kept(run, known), run, ~known)
 
 
 def present(folder: str) -> bool:
@@ -117,13 +117,14 @@ def ages(slot: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def capped(ticks: Ticks, most: int, longest: int) -> Ticks:
     """The first `longest` ticks of each instrument; of instruments, drawn by lot, what fits."""
-    ticks = _kept(ticks, ages(ticks.slot) < longest)
+    ticks = kept(ticks, ages(ticks.slot) < longest)
     counts = np.bincount(ticks.slot)
     drawn = np.random.default_rng(0).permutation(len(counts))
     fit = max(1, int((np.cumsum(counts[drawn]) <= most).sum()))
-    return _kept(ticks, np.isin(ticks.slot, drawn[:fit]))
+    return kept(ticks, np.isin(ticks.slot, drawn[:fit]))
 
 
-def _kept(ticks: Ticks, mask: NDArray[np.bool_]) -> Ticks:
+def kept(ticks: Ticks, mask: NDArray[np.bool_]) -> Ticks:
+    """The ticks of the mask [n], their instruments counted anew from 0."""
     slot = np.unique(ticks.slot[mask], return_inverse=True)[1].astype(np.int64)
     return Ticks(ticks.schema, slot, ticks.time_ns[mask], ticks.value[mask])
