@@ -7,6 +7,7 @@ error that names the way out, never a skip. `KAFKA_BOOTSTRAP_SERVERS` and `REDIS
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,21 @@ def redis_url(_redis_url: str, redis_prefix: str) -> Iterator[str]:
         yield _redis_url
         for key in [] if ours else client.scan_iter(match=f"{redis_prefix}*"):
             client.delete(key)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_client_stays() -> Iterator[None]:
+    """A module closes its Kafka clients: one whose broker is gone never stops asking for it.
+
+    Such a thread uses the `random` module again and again, which property tests take for a strategy
+    that is not one.
+    """
+    before = set(threading.enumerate())
+    yield
+    left = [one for one in set(threading.enumerate()) - before if one.name.startswith("kafka-")]
+    for one in left:
+        one.join(5.0)
+    assert not [one for one in left if one.is_alive()]
 
 
 @pytest.fixture(scope="session")

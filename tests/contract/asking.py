@@ -1,10 +1,13 @@
-"""Asking a log until it answers: a commit that has just returned may not be settled yet."""
+"""Asking a log until it answers, as workers do.
+
+A commit that has just returned may not be settled yet, and a broker that was frozen takes its time.
+"""
 
 from __future__ import annotations
 
 import time
 
-from slotcast.log.port import Committed, Log, NotYet
+from slotcast.log.port import Committed, Log, LogUnavailable, NotYet
 
 PATIENCE_S = 30
 
@@ -15,6 +18,7 @@ def committed(log: Log, partition: int) -> Committed | None:
     while True:
         try:
             return log.committed(partition)
-        except NotYet:
-            assert time.monotonic() < deadline, f"the offset of {partition} stays unstable"
+        except (NotYet, LogUnavailable):
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import crc32c
@@ -16,17 +17,20 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState
 
+from slotcast.log.kafka.commit import OutsideCommitter
 from slotcast.log.kafka.group import Membership
-from slotcast.log.kafka.kafka_python import RETRY_MS, Listener, check_all
+from slotcast.log.kafka.kafka_python import RETRY_MS, Listener, PythonMember, check_all
 from slotcast.log.kafka.log import KafkaLog
+from slotcast.log.kafka.offsets import Positions
 from slotcast.log.kafka.producer import Appender, Publisher
+from slotcast.log.kafka.reader import Reader
 from slotcast.log.kafka.topics import ensure_topics
-from slotcast.log.port import AppendForbidden, CommitFailed, Committed
+from slotcast.log.port import AppendForbidden, CommitFailed, Committed, LogUnavailable
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import fresh_settings, outbox, until_owned
 from tests.contract.kafka_topics import KafkaTopics
-from tests.servers import Broker
+from tests.servers import Broker, free_ports
 
 
 @pytest.fixture
@@ -38,6 +42,24 @@ def library_of(log: KafkaLog) -> Any:
     """The `KafkaProducer` of a log."""
     publisher: Any = log._publisher
     return publisher._open()._producer
+
+
+def test_a_client_that_finds_no_broker_leaves_no_thread() -> None:
+    (port,) = free_ports(1)
+    nowhere = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", delivery_timeout_ms=1_000)
+    before = set(threading.enumerate())
+
+    for asked in (
+        lambda: ensure_topics(nowhere),
+        lambda: Reader(nowhere),
+        lambda: OutsideCommitter(nowhere),
+        lambda: Positions(nowhere).of(0),
+        lambda: PythonMember(nowhere, "worker-0"),
+    ):
+        with pytest.raises(LogUnavailable):
+            asked()
+
+    assert set(threading.enumerate()) == before
 
 
 # 1: a record that fails leaves the rest committable

@@ -169,6 +169,7 @@ def test_readers_of_committed_records_see_all_of_a_publish_or_nothing(
 
     assert values(topics) == [b"whole"]
     reader.close()
+    producer.close(timeout=0)
 
 
 def test_a_restart_ends_what_the_dead_worker_left_open(

@@ -9,11 +9,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from kafka.admin import KafkaAdminClient, MemberToRemove
+from kafka.admin import MemberToRemove
 from kafka.errors import AuthorizationError, KafkaError
 
 from slotcast.checks.finding import Finding, fail, ok, skew, warn
-from slotcast.log.kafka.client import NotAllowed, connection, kafka_errors
+from slotcast.log.kafka.client import NotAllowed, administrator, kafka_errors
 from slotcast.log.kafka.driver import driver_of
 from slotcast.log.kafka.setup import described, roles_of
 from slotcast.log.kafka.takeover import transactional_id
@@ -37,20 +37,16 @@ def kafka_findings(settings: KafkaSettings) -> Generator[Finding, None, bool]:
 
     Raises LogError where the broker does not answer.
     """
-    with kafka_errors("look at the broker", settings):
-        admin = KafkaAdminClient(**connection(settings))
-        try:
-            yield from _broker(admin, settings)
-            yield from _clock(admin)
-            there = described(admin, list(roles_of(settings).values()))
-            yield from _topics(admin, settings, there)
-            yield from _rights(settings, there)
-            yield from _group(admin, settings)
-            if settings.delivery == "exactly-once":
-                yield from _transactions(settings)
-            return len(there) == len(roles_of(settings))
-        finally:
-            admin.close()
+    with kafka_errors("look at the broker", settings), administrator(settings) as admin:
+        yield from _broker(admin, settings)
+        yield from _clock(admin)
+        there = described(admin, list(roles_of(settings).values()))
+        yield from _topics(admin, settings, there)
+        yield from _rights(settings, there)
+        yield from _group(admin, settings)
+        if settings.delivery == "exactly-once":
+            yield from _transactions(settings)
+        return len(there) == len(roles_of(settings))
 
 
 def _broker(admin: Any, settings: KafkaSettings) -> Iterator[Finding]:

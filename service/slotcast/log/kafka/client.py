@@ -6,10 +6,11 @@ kafka-python carries no types; what comes from it is typed again in the modules 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kafka import KafkaAdminClient
 from kafka.errors import (
     AuthorizationError,
     BrokerResponseError,
@@ -24,6 +25,7 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
+from kafka.net import KafkaNetClient
 
 from slotcast.log.kafka.security import fault, python_security
 from slotcast.log.port import Committed, LogError, LogUnavailable, OffsetOutOfRange
@@ -90,6 +92,31 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
         **python_security(settings),
     }
+
+
+def started(kind: Callable[..., Any], **options: Any) -> Any:
+    """A client of this kind with these options; raises what its constructor raises.
+
+    One that does not come up is closed. The library only raises then, and leaves a thread of the
+    client's behind that goes on trying to connect.
+    """
+    connections: list[Any] = []
+
+    def connected(**wanted: Any) -> Any:
+        connections.append(KafkaNetClient(**wanted))
+        return connections[-1]
+
+    try:
+        return kind(kafka_client=connected, **options)
+    except BaseException:
+        for one in connections:
+            one.close()
+        raise
+
+
+def administrator(settings: KafkaSettings) -> Any:
+    """A `KafkaAdminClient`, to be used in a `with` statement."""
+    return started(KafkaAdminClient, **connection(settings))
 
 
 def committed_at(found: Any) -> Committed | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
-from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.client import administrator, kafka_errors
 from slotcast.log.kafka.topics import topic_id
 from slotcast.log.port import Committed, LogError
 from slotcast.settings import KafkaSettings
@@ -21,7 +19,7 @@ class OutsideCommitter:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         with kafka_errors(f"ask about group {settings.group}", settings):
-            self._admin: Any = KafkaAdminClient(**connection(settings))
+            self._admin = administrator(settings)
             self.topic_id = topic_id(self._admin, settings.ticks)
 
     def commit(self, offsets: Mapping[int, Committed]) -> None:

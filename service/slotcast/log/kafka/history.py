@@ -13,15 +13,16 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from slotcast.log.history import Topic
 from slotcast.log.kafka.client import (
     ANSWER_TIMEOUT_MS,
+    administrator,
     committed_at,
     connection,
     kafka_errors,
+    started,
 )
 from slotcast.log.kafka.reader import Reader
 from slotcast.log.kafka.records import dead_letter_of
@@ -51,12 +52,11 @@ class KafkaHistory:
     def name(self) -> LogName:
         """Which log this is."""
         settings = self._settings
-        with kafka_errors(f"look at topic {settings.ticks}", settings):
-            admin = KafkaAdminClient(**connection(settings))
-            try:
-                found = topic_id(admin, settings.ticks)
-            finally:
-                admin.close()
+        with (
+            kafka_errors(f"look at topic {settings.ticks}", settings),
+            administrator(settings) as admin,
+        ):
+            found = topic_id(admin, settings.ticks)
         return LogName(settings.ticks, found, settings.group)
 
     def partitions(self) -> Sequence[int]:
@@ -129,7 +129,8 @@ class KafkaHistory:
 
     def _consumer(self, **options: Any) -> Any:
         with kafka_errors("start a reader", self._settings):
-            return KafkaConsumer(
+            return started(
+                KafkaConsumer,
                 **connection(self._settings),
                 **options,
                 enable_auto_commit=False,

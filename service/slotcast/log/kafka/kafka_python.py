@@ -29,6 +29,7 @@ from slotcast.log.kafka.client import (
     client_id,
     connection,
     kafka_errors,
+    started,
 )
 from slotcast.log.kafka.driver import Headers, Standing
 from slotcast.log.kafka.group import Membership
@@ -99,7 +100,8 @@ class PythonMember:
         self._settings = settings
         self.membership, self.client = Membership(), client_id(worker)
         with kafka_errors(f"join group {settings.group}", settings):
-            self._consumer: Any = KafkaConsumer(
+            self._consumer = started(
+                KafkaConsumer,
                 **connection(settings) | {"client_id": self.client},
                 group_id=settings.group,
                 group_instance_id=settings.instance_id,

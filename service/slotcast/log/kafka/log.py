@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from slotcast.failpoints import at
-from slotcast.log.kafka.client import InstanceFenced, connection, kafka_errors
+from slotcast.log.kafka.client import InstanceFenced, connection, kafka_errors, started
 from slotcast.log.kafka.driver import Standing, driver_of
 from slotcast.log.kafka.leaving import leave
 from slotcast.log.kafka.offsets import OffsetAdmin, Offsets, Positions
@@ -65,7 +65,7 @@ class KafkaLog:
         self._standing: Standing | None = None
         self._appender = Appender(settings)
         with kafka_errors(f"ask about group {settings.group}", settings):
-            self._admin = OffsetAdmin(**connection(settings))
+            self._admin = started(OffsetAdmin, **connection(settings))
         self._offsets = Offsets(settings, self._admin)
         self._positions = Positions(settings)
         self._takeover = Takeover(settings, self._worker, self._admin)

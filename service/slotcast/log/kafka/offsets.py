@@ -15,7 +15,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import RetriableError, UnstableOffsetCommitError
 
-from slotcast.log.kafka.client import committed_at, connection, kafka_errors
+from slotcast.log.kafka.client import committed_at, connection, kafka_errors, started
 from slotcast.log.kafka.reader import Reader
 from slotcast.log.kafka.topics import partitions_of
 from slotcast.log.port import Committed, LogError, NotYet, OffsetsLost
@@ -124,7 +124,7 @@ class Positions:
                 raise LogError(f"cannot {doing}: the log is closed")
             if self._admin is None:
                 with kafka_errors(doing, self._settings):
-                    self._admin = OffsetAdmin(**connection(self._settings))
+                    self._admin = started(OffsetAdmin, **connection(self._settings))
             return self._admin
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from slotcast.log.kafka.client import ANSWER_TIMEOUT_MS, connection, kafka_errors
+from slotcast.log.kafka.client import ANSWER_TIMEOUT_MS, connection, kafka_errors, started
 from slotcast.log.kafka.header_names import tolerate
 from slotcast.log.kafka.records import batch_of
 from slotcast.log.port import Batch, LogUnavailable, OffsetOutOfRange
@@ -73,7 +73,8 @@ class Reader(RangeReader):
     def __init__(self, settings: KafkaSettings, topic: str | None = None) -> None:
         super().__init__(settings, topic)
         with kafka_errors("start a reader", settings):
-            self._consumer: Any = KafkaConsumer(
+            self._consumer = started(
+                KafkaConsumer,
                 **connection(settings),
                 isolation_level="read_committed",
                 auto_offset_reset="none",

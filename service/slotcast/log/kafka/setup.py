@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError
 
-from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.client import administrator, kafka_errors
 from slotcast.log.kafka.topics import POLICY, configured, limits_of, stricter
 from slotcast.settings import KafkaSettings
 
@@ -52,25 +51,21 @@ def create_topics(settings: KafkaSettings, retention_ms: int | None = None) -> l
 
     Forecasts and dead letters get as many partitions as the tick topic has.
     """
-    with kafka_errors("look at the topics", settings):
-        admin = KafkaAdminClient(**connection(settings))
-        try:
-            roles = roles_of(settings)
-            there = described(admin, list(roles.values()))
-            ticks = there.get(settings.ticks)
-            partitions = len(ticks["partitions"]) if ticks else settings.partitions
-            missing = [topic for topic in roles.values() if topic not in there]
-            with kafka_errors(f"create {', '.join(missing)}", settings):
-                for topic in missing:  # ticks first
-                    limits = limits_of(configured(admin, settings.ticks))
-                    _create(admin, topic, partitions, settings.replication, retention_ms, limits)
-            there = described(admin, list(roles.values()))
-            return [
-                _report(admin, role, there[topic], topic in missing, settings, retention_ms)
-                for role, topic in roles.items()
-            ]
-        finally:
-            admin.close()
+    with kafka_errors("look at the topics", settings), administrator(settings) as admin:
+        roles = roles_of(settings)
+        there = described(admin, list(roles.values()))
+        ticks = there.get(settings.ticks)
+        partitions = len(ticks["partitions"]) if ticks else settings.partitions
+        missing = [topic for topic in roles.values() if topic not in there]
+        with kafka_errors(f"create {', '.join(missing)}", settings):
+            for topic in missing:  # ticks first
+                limits = limits_of(configured(admin, settings.ticks))
+                _create(admin, topic, partitions, settings.replication, retention_ms, limits)
+        there = described(admin, list(roles.values()))
+        return [
+            _report(admin, role, there[topic], topic in missing, settings, retention_ms)
+            for role, topic in roles.items()
+        ]
 
 
 def roles_of(settings: KafkaSettings) -> Mapping[str, str]:

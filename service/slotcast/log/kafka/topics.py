@@ -11,14 +11,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
     AuthorizationError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
 
-from slotcast.log.kafka.client import connection, kafka_errors
+from slotcast.log.kafka.client import administrator, kafka_errors
 from slotcast.log.port import LogError, LogName
 from slotcast.settings import KafkaSettings
 
@@ -34,31 +34,26 @@ def ensure_topics(settings: KafkaSettings) -> LogName:
 
     Returns what the log is called; a topic that was deleted and created again has another id.
     """
-    with kafka_errors("look at the topics", settings):
-        admin = KafkaAdminClient(**connection(settings))
-        try:
+    with kafka_errors("look at the topics", settings), administrator(settings) as admin:
+        found = partitions_of(admin, _names(settings))
+        missing = [topic for topic in _names(settings) if topic not in found]
+        if missing:
+            _create(admin, settings, missing, found.get(settings.ticks, settings.partitions))
             found = partitions_of(admin, _names(settings))
-            missing = [topic for topic in _names(settings) if topic not in found]
-            if missing:
-                _create(admin, settings, missing, found.get(settings.ticks, settings.partitions))
-                found = partitions_of(admin, _names(settings))
-            _check_partitions(settings, found)
-            _check_configs(admin, settings)
-            _say_if_read_only(admin, settings.ticks)
-            return LogName(settings.ticks, topic_id(admin, settings.ticks), settings.group)
-        finally:
-            admin.close()
+        _check_partitions(settings, found)
+        _check_configs(admin, settings)
+        _say_if_read_only(admin, settings.ticks)
+        return LogName(settings.ticks, topic_id(admin, settings.ticks), settings.group)
 
 
 def ensure_tick_topic(settings: KafkaSettings) -> None:
     """For producers: create the tick topic if it is missing. Raises `LogError`."""
-    with kafka_errors(f"look at topic {settings.ticks}", settings):
-        admin = KafkaAdminClient(**connection(settings))
-        try:
-            if settings.ticks not in partitions_of(admin, _names(settings)):
-                _create(admin, settings, [settings.ticks], settings.partitions)
-        finally:
-            admin.close()
+    with (
+        kafka_errors(f"look at topic {settings.ticks}", settings),
+        administrator(settings) as admin,
+    ):
+        if settings.ticks not in partitions_of(admin, _names(settings)):
+            _create(admin, settings, [settings.ticks], settings.partitions)
 
 
 def topic_id(admin: Any, topic: str) -> str:
