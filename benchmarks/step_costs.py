@@ -26,11 +26,11 @@ LEARNT_WAVES = 200
 PRICE = Quantity(name="price", gt=0, log=True)
 SENSORS = tuple(Quantity(name=f"x{i}") for i in range(7))
 HOURLY: dict[str, Any] = {"kind": "sensor", "step_ms": HOUR_MS, "seasons": (24, 168)}
-SIXTEEN = TickSchema(targets=(PRICE,), features=SENSORS[:4])
-"""Its readout has 16 features, for which the goals are stated."""
+USUAL = "one target, four features"
+"""The goals are stated for a readout of about its size: 16 features."""
 SCHEMAS = {
     "one price": TickSchema(targets=(PRICE,)),
-    "one target, four features": SIXTEEN,
+    USUAL: TickSchema(targets=(PRICE,), features=SENSORS[:4]),
     "one hourly sensor, day and week": TickSchema(targets=SENSORS[:1], **HOURLY),
     "seven hourly sensors, day and week": TickSchema(targets=SENSORS, **HOURLY),
 }
@@ -56,7 +56,7 @@ def advances(predictor: Predictor, slots: int) -> Contestant:
     waves = Waves(
         slots, predictor.layout.quantities, (predictor.bundle.schema.step_ms or 1000) * 10**6
     )
-    _, memory = predictor.allocate(max(slots, 2))
+    _, memory = predictor.allocate(slots)
     verdicts = np.zeros(slots, np.int8)
     published = predictor.allocate_published(slots)
 
@@ -78,7 +78,7 @@ def predictor_table(bundles: dict[str, Bundle]) -> list[dict[str, Any]]:
     for rows in WAVES:
         contestants = {}
         for name, bundle in bundles.items():
-            predictor = Predictor(bundle.bind(SIXTEEN))
+            predictor = Predictor(bundle.bind(SCHEMAS[USUAL]))
             features = predictor.layout.features
             warm_up(predictor)
             contestants[f"step {name}"] = steps(StepProgram(bundle.program), rows)
@@ -140,7 +140,7 @@ def cost_table(bundle: Bundle) -> list[dict[str, Any]]:
 
 
 def _show_costs(facts: list[dict[str, Any]]) -> None:
-    (sixteen,) = (f for f in facts if f["readout_features"] == 16)
+    (usual,) = (f for f in facts if f["schema"] == USUAL)
     show(
         "What it costs: us per target and forecast, default bundle, one thread",
         ["schema", "readout features", "bytes of a row", f"{WIDE} slots tick", "one ticks"],
@@ -154,7 +154,7 @@ def _show_costs(facts: list[dict[str, Any]]) -> None:
             ]
             for f in facts
         ],
-        *verdicts(sixteen["us_wide"].median, sixteen["us_lone"].median, 16),
+        *verdicts(usual["us_wide"].median, usual["us_lone"].median, usual["readout_features"]),
     )
 
 

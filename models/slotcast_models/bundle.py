@@ -219,7 +219,12 @@ class Bundle:
             quantities=quantities,
             targets=targets,
             lags=rules.lags,
-            features=1 + rules.lags + 1 + 2 * self.siblings + seasons.features + 2,
+            features=2
+            + rules.lags
+            + 2 * self.siblings
+            + seasons.features
+            + 1
+            + (not network.corrects),
             levels=len(rules.levels),
             ring=seasons.ring,
             bins=seasons.bins,

@@ -118,8 +118,8 @@ def readout_features(
 ) -> None:
     """What the readout of target `j` sees.
 
-    Bias, own lags, own deviation, change and deviation of siblings, seasons, smoothers, network
-    output.
+    Bias, own lags, own deviation, change and deviation of siblings, seasons, smoothers, and the
+    network's output unless it corrects.
     """
     features, lags = memory.features[slot, j], memory.lags[slot, j]
     features[0] = 1.0
@@ -142,4 +142,5 @@ def readout_features(
     smoothers, u = memory.smoothers[slot, j], memory.quantity[slot, j, U]
     features[place] = smooth_change(smoothers, u, scale, plan.rules)
     memory.target[slot, j, SMOOTH] = features[place]
-    features[place + 1] = clip(output, INPUT_LIMIT)
+    if not plan.corrects:
+        features[place + 1] = clip(output, INPUT_LIMIT)

@@ -63,10 +63,10 @@ def wipe(memory: Memory, slot: int, plan: Plan) -> None:
     memory.profile[slot, :, :] = 1.0
     memory.extra[slot, :, :] = 0.0
     memory.pace[slot, :] = 0.0
-    size = memory.weights.shape[2]
+    size, trusted = memory.weights.shape[2], 1 if plan.corrects else 2
     for j in range(memory.weights.shape[1]):
-        memory.weights[slot, j, size - 2] = 1.0  # trust the smoothers at first,
-        memory.weights[slot, j, size - 1] = 1.0  # and the network's output
+        for i in range(size - trusted, size):  # the smoothers, and the output of a network
+            memory.weights[slot, j, i] = 1.0
         for share, variance in ((LEAN, LEAN_P), (STAGE, STAGE_P), (TRUST, TRUST_P)):
             memory.target[slot, j, share] = plan.rules[STAGE_PRIOR]
             memory.target[slot, j, variance] = 1.0 / plan.rules[STAGE_RIDGE]

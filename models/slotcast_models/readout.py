@@ -2,8 +2,8 @@
 
 Both learn at every tick from what was stored with the forecast. The covariance update
 P -= r r^T with r = P x / sqrt(lambda + x P x) keeps P symmetric in bits and did not diverge where
-the textbook form did. Forgetting pauses while trace(P) exceeds 100 times its prior, else a silent
-series would inflate it without end.
+the textbook form did. Each weight stops forgetting while its variance exceeds 100 times the prior:
+a feature that is silent would inflate it without end, and must not hold up the others.
 """
 
 from __future__ import annotations
@@ -75,30 +75,30 @@ def learn_readout(
     was young then and the readout knew nothing of the season.
     """
     size = features.shape[0]
-    spread, trace = 0.0, 0.0
+    spread = 0.0
     gain[:] = 0.0
     for k in range(size):  # cov is symmetric: by columns, so that the inner loop has no sum
         for i in range(size):
             gain[i] += cov[k, i] * features[k]
     for i in range(size):
         spread += features[i] * gain[i]
-        trace += cov[i, i]
     window = YOUNGEST_TICKS * size + rules[FORGETTING_SHARE] * ticks
     forgetting = min(rules[FORGETTING], 1.0 - 1.0 / window)
-    if trace > INFLATION_LIMIT * size / rules[RIDGE]:
-        forgetting = 1.0
     denominator = forgetting + spread
     error = clip(label - dot(weights, features), ERROR_LIMIT)
     root = math.sqrt(denominator)
+    most, fading = INFLATION_LIMIT / rules[RIDGE], 1.0 / math.sqrt(forgetting)
     for i in range(size):
         weights[i] += gain[i] * error / denominator
         gain[i] /= root
     for i in range(size):
         for k in range(size):
             cov[i, k] -= gain[i] * gain[k]
-    every = cov.reshape(size * size)  # one long loop: divisions are dear, and short rows waste them
-    for i in range(size * size):
-        every[i] /= forgetting
+    for i in range(size):
+        gain[i] = fading if cov[i, i] <= most else 1.0  # from here on: the factor of its row
+    for i in range(size):
+        for k in range(size):
+            cov[i, k] *= gain[i] * gain[k]
 
 
 @compiled

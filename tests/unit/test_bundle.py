@@ -297,13 +297,13 @@ def test_a_name_is_lower_case_words(name: str) -> None:
 def test_the_layout_follows_schema_and_rules() -> None:
     usual = {"history": 32, "lags": 4, "levels": 5, "smoothers": 6}
     assert Bundle.load().bind(PRICE).layout == Layout(
-        net=64, inputs=7, quantities=1, targets=1, features=8, **usual
+        net=64, inputs=7, quantities=1, targets=1, features=7, **usual
     )
     assert Bundle.load().bind(MIXED).layout == Layout(
-        net=128, inputs=14, quantities=3, targets=2, features=12, **usual
+        net=128, inputs=14, quantities=3, targets=2, features=11, **usual
     )
     fewer = changed(rules={"siblings": 1, "lags": 3}).bind(MIXED)
-    assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 2
+    assert fewer.layout.features == 1 + 3 + 1 + 2 * 1 + 1
 
 
 def test_an_unbound_bundle_has_no_layout() -> None:

@@ -102,16 +102,25 @@ def test_a_network_that_is_silent_does_not_inflate_the_trust() -> None:
 
 @pytest.mark.parametrize("schema", [MIXED, SEASONAL])
 def test_what_says_nothing_corrects_nothing(schema: TickSchema) -> None:
-    of, ticks = correcting(schema), scripted(600, 3)
+    """However much it is trusted."""
+    ticks, trusted = scripted(600, 3), (correcting(schema, trust=share) for share in (0.0, 1.0))
+
+    little, much = (run(saying(0.0, each), ticks, 3).published for each in trusted)
+
+    assert same_bits(little.point, much.point)
+    assert same_bits(little.lower, much.lower)
+
+
+def test_a_readout_does_not_see_what_corrects_it() -> None:
+    """A feature that is always 0 would take a row and a column of every covariance."""
+    of = correcting(LEVEL)
     spec = of.manifest.network.model_copy(
-        update={"corrects": False, "inputs": network_sizes(schema, "target")[0]}
+        update={"corrects": False, "inputs": network_sizes(LEVEL, "target")[0]}
     )
-    plain = Bundle(of.manifest.model_copy(update={"network": spec}), b"").bind(schema)
+    plain = Bundle(of.manifest.model_copy(update={"network": spec}), b"").bind(LEVEL)
 
-    corrected, told = (run(saying(0.0, each), ticks, 3) for each in (of, plain))
-
-    assert same_bits(corrected.published.point, told.published.point)
-    assert same_bits(corrected.published.lower, told.published.lower)
+    assert of.layout.features == plain.layout.features - 1
+    assert of.layout.features == 2 + of.manifest.rules.lags + 1
 
 
 def test_the_network_is_told_what_it_is_to_correct() -> None:

@@ -142,6 +142,22 @@ def test_two_hundred_thousand_ticks_that_teach_nothing_do_not_inflate_it(x: Floa
     np.testing.assert_allclose(weights, [0.5, -1.0, 0.0, 0.2], atol=0.1)
 
 
+@pytest.mark.parametrize("silent", [0, 1, 3])
+def test_features_that_are_silent_do_not_hold_up_the_others(silent: int) -> None:
+    """A series that turns over after 20,000 ticks is learnt anew as fast as without them."""
+    rng = np.random.default_rng(7)
+    x = np.column_stack([rng.normal(size=20_300), np.zeros((20_300, SIZE - 1))])
+    turned = np.where(np.arange(20_300) < 20_000, 0.6, -0.6)
+    labels = x[:, 0] * turned + 0.3 * rng.normal(size=20_300)
+    x[:, SIZE - silent :] = 0.0
+    x[:, 1 : SIZE - silent] = rng.normal(size=(20_300, SIZE - 1 - silent))
+
+    weights, cov = learnt(x, labels, forgetting=0.99)
+
+    assert weights[0] == pytest.approx(-0.6, abs=0.1)
+    assert np.trace(cov) < 101.0 * SIZE
+
+
 def stage_of(bases: Floats, labels: Floats, **changed: Any) -> float:
     settings, target = FoldRules(**changed), np.zeros(TARGET_FIELDS)
     constants = settings.as_array(math.inf)

@@ -17,13 +17,13 @@ def test_costs_stand_beside_the_size_of_the_readout(
 
     facts = step_costs.cost_table(Bundle.load())
 
-    assert [f["readout_features"] for f in facts] == [8, 16, 27, 39]
+    assert [f["readout_features"] for f in facts] == [7, 15, 26, 38]
     assert [f["targets"] for f in facts] == [1, 1, 1, 7]
-    bound = Bundle.load().bind(step_costs.SIXTEEN)
+    bound = Bundle.load().bind(step_costs.SCHEMAS[step_costs.USUAL])
     assert facts[1]["row_bytes"] == bound.layout.dtype().itemsize
     printed = capsys.readouterr().out
-    assert "us per tick at 2 slots, 16 readout features (goal: <= 3)" in printed
-    assert "for a lone tick, 16 readout features (goal: <= 30)" in printed
+    assert "us per tick at 2 slots, 15 readout features (goal: <= 3)" in printed
+    assert "for a lone tick, 15 readout features (goal: <= 30)" in printed
 
 
 def test_what_is_costly_is_no_goal_reached() -> None:
