@@ -9,7 +9,6 @@ name a partition too many, in which a reset does nothing and a reader finds noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from slotcast.partition import Phase
 from slotcast.questions import WorkerEnded
@@ -40,12 +39,14 @@ class Homes:
         """The partitions of each instrument; all, if nobody knows it. Raises `LogError`."""
         board, every = self._worker.parts.board, self.everywhere()
         found = {name: set(board.partitions_of(name)) for name in names}
-        with suppress(TimeoutError, StoreError, WorkerEnded):  # the board will have to do
+        try:
             own = self._worker.ask(lambda: self._own(names)).result(ASK_TIMEOUT_S)
             stored = {p: self._store.known(p, names) for p in every if p not in own}
-            for partition, known in (own | stored).items():
-                for name in known:
-                    found[name].add(partition)
+        except (TimeoutError, StoreError, WorkerEnded):
+            return dict.fromkeys(names, every)  # one too many does no harm
+        for partition, known in (own | stored).items():
+            for name in known:
+                found[name].add(partition)
         return {name: sorted(found[name]) or every for name in names}
 
     def _own(self, names: Sequence[str]) -> dict[int, set[str]]:

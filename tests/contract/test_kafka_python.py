@@ -15,8 +15,10 @@ from kafka.errors import (
     OutOfOrderSequenceNumberError,
     TopicAuthorizationFailedError,
 )
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.structs import MemberState
 
+from slotcast.log.kafka import header_names
 from slotcast.log.kafka.commit import OutsideCommitter
 from slotcast.log.kafka.group import Membership
 from slotcast.log.kafka.kafka_python import RETRY_MS, Listener, PythonMember, check_all
@@ -29,7 +31,7 @@ from slotcast.log.port import AppendForbidden, CommitFailed, Committed, LogUnava
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import fresh_settings, outbox, until_owned
-from tests.contract.kafka_topics import KafkaTopics
+from tests.contract.kafka_topics import KafkaTopics, NoUtf8
 from tests.servers import Broker, free_ports
 
 
@@ -60,6 +62,27 @@ def test_a_client_that_finds_no_broker_leaves_no_thread() -> None:
             asked()
 
     assert set(threading.enumerate()) == before
+
+
+def test_a_batch_with_many_names_that_are_no_utf8_is_copied_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy for each record would take minutes for a large batch."""
+    made: Any = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 10**6)
+    for offset in range(100):
+        made.append(offset, 1, b"k", b"v%d" % offset, [(NoUtf8("name"), b"value")])
+    copies, nameless = [], header_names._Nameless
+
+    def copied(whole: Any) -> Any:
+        copies.append(len(whole))
+        return nameless(whole)
+
+    monkeypatch.setattr(header_names, "_Nameless", copied)
+
+    records = list(header_names.TolerantBatch(made.build()))
+
+    assert [(r.value, r.headers) for r in records] == [(b"v%d" % n, []) for n in range(100)]
+    assert len(copies) == 1
 
 
 # 1: a record that fails leaves the rest committable

@@ -27,6 +27,7 @@ from slotcast.log.port import (
     DeadLetter,
     Forecasts,
     LogError,
+    LogUnavailable,
     NotYet,
     Outbox,
 )
@@ -227,7 +228,7 @@ def test_a_consumer_that_stays_silent_ends_the_worker(
     until_owned(log, {0, 1})
     topics.feed(0, [(b"k", b"v", 1, None)])
     log.go(0, 0)
-    log._places.next_remedy(0, Remedy.JOIN_ANEW)
+    log._places.was_tried(0, Remedy.JOIN_ANEW)
     log._member.poll = lambda *_: []  # type: ignore[method-assign]
 
     with pytest.raises(LogError, match="restart the worker"):
@@ -303,6 +304,59 @@ def test_where_sending_back_does_not_help_the_consumer_is_replaced(
     log.go(0, 0)
     assert values(log, 1) == [b"v"]
     log.close()
+
+
+def test_a_consumer_that_cannot_be_replaced_is_tried_again(
+    settings: KafkaSettings, topics: KafkaTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is away is no reason to end the worker."""
+    log = KafkaLog(settings, stall_s=0.3)
+    until_owned(log, {0, 1})
+    topics.feed(0, [(b"k", b"v", 1, None)])
+    log.go(0, 0)
+    deaf: Any = log._member
+    deaf.poll = lambda *_: []
+    join, tried = log._driver.join, list[str]()
+
+    def join_at_last(settings: KafkaSettings, worker: str) -> Any:
+        tried.append(worker)
+        if len(tried) < 3:
+            raise LogUnavailable("no broker")
+        return join(settings, worker)
+
+    monkeypatch.setattr(log._driver, "join", join_at_last)
+
+    until(lambda: log._member is not deaf, log)
+    log._stall_s = PATIENCE_S
+
+    assert len(tried) == 3
+    until_owned(log, {0, 1})
+    log.close()
+
+
+def test_a_poll_does_not_lose_records_over_a_partition_that_cannot_be_sent_back(
+    log: KafkaLog, topics: KafkaTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.feed(0, [(b"k", b"v0", 1, None), (b"k", b"v1", 1, None)])
+    topics.feed(1, [(b"k", b"other", 1, None)])
+    log.go(0, 0)
+    log.go(1, 0)
+    log._places.go(0, 1)  # what is there begins earlier
+    resume, refused = log._member.resume, list[int]()
+
+    def resume_at_last(partition: int, offset: int) -> None:
+        refused.append(partition)
+        if len(refused) == 1:
+            raise LogUnavailable("no broker")
+        resume(partition, offset)
+
+    monkeypatch.setattr(log._member, "resume", resume_at_last)
+    log._stall_s = 0.5
+
+    found = {(b.partition, v) for b in batches(log, 2) for v in b.values}
+
+    assert found == {(0, b"v1"), (1, b"other")}
+    assert len(refused) > 1
 
 
 # The position before a poll is where memory goes on, or its records are skipped or come twice

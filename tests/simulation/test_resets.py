@@ -154,7 +154,7 @@ def test_a_store_that_is_away_means_everywhere(pair: Pair) -> None:
 
     store.known = away  # type: ignore[method-assign]
     with turning(pair.first):
-        assert Homes(pair.first, store).of(["A", "B"]) == {"A": [0], "B": range(2)}
+        assert Homes(pair.first, store).of(["A", "B"]) == {"A": range(2), "B": range(2)}
 
 
 def test_a_reset_without_an_owner_is_not_committed_and_not_lost(pair: Pair) -> None:

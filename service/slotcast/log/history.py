@@ -2,7 +2,7 @@
 
 For proofs (`verify`, `derive`). Nobody is a member here: no group is joined, no position moves,
 nothing is written, and a worker may be at work meanwhile. Adapters: `memory_history` (tests),
-`sqlite_history` (embedded), `kafka_history`.
+`sqlite/history.py` (embedded), `kafka/history.py`.
 
 Rules every adapter keeps (tests/contract/test_history.py runs them against each):
 - Only committed records, in the order of the log. Positions may have gaps.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from slotcast.log.kafka.client import administrator, kafka_errors
@@ -20,7 +21,11 @@ class OutsideCommitter:
         self._settings = settings
         with kafka_errors(f"ask about group {settings.group}", settings):
             self._admin = administrator(settings)
-            self.topic_id = topic_id(self._admin, settings.ticks)
+            try:
+                self.topic_id = topic_id(self._admin, settings.ticks)
+            except KafkaError:
+                self.close()
+                raise
 
     def commit(self, offsets: Mapping[int, Committed]) -> None:
         """Commit these. Raises `LogError`, also while the group has members."""

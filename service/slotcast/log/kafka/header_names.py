@@ -29,6 +29,8 @@ class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc]  # an untyped cla
     """The library's batch; what it has of a record's headers is all of them, or none."""
 
     _buffer: Any
+    _nameless: _Nameless | None = None
+    """A copy, once it is needed."""
 
     def _read_msg(self) -> Any:
         try:
@@ -36,7 +38,7 @@ class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc]  # an untyped cla
         except UnicodeDecodeError:
             pass
         whole = self._buffer
-        self._buffer = _Nameless(whole)
+        self._buffer = self._nameless = self._nameless or _Nameless(whole)
         try:
             record = super()._read_msg()
         finally:

@@ -121,7 +121,11 @@ class PythonMember:
             )
             listener = Listener(self._consumer, self.membership)
             self._consumer.subscribe([settings.ticks], listener=listener)
-            self._await_partitions()
+            try:
+                self._await_partitions()
+            except KafkaError:
+                self.close()
+                raise
 
     def poll(self, timeout_ms: int, max_ticks: int) -> Sequence[Batch]:
         """Records; an answer at once without any would mean that there is no coordinator."""

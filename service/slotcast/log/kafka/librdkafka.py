@@ -36,13 +36,15 @@ from slotcast.log.kafka.librdkafka_client import (
 )
 from slotcast.log.kafka.librdkafka_producer import RdProducer, RdSender
 from slotcast.log.kafka.librdkafka_reader import RdReader
-from slotcast.log.port import Batch, Committed, LogError
+from slotcast.log.port import Batch, Committed, LogError, LogUnavailable
 from slotcast.settings import KafkaSettings
 
 ANSWER_S = ANSWER_TIMEOUT_MS / 1_000
 TOKEN = b"CGMDv2:"
 """How a token for a transaction's offsets begins; behind it, the generation in 4 bytes."""
 TOPIC_PAUSE_S = 0.1
+KNOWN_S = 5.0
+"""Partitions of the topic are asked for no more often."""
 LONGEST_WAIT_S = 0.5
 """To the library, a long wait for many records is no poll."""
 STOPPING = {KafkaError._FATAL, *GONE, *FENCED, *FORBIDDEN}
@@ -68,6 +70,8 @@ class RdMember:
         self._next: dict[int, int] = {}
         """The offset behind what was delivered, of each partition that is not paused."""
         self._reader: RdReader | None = None
+        self._known: Sequence[int] = ()
+        self._known_until = 0.0
         with errors(f"join group {settings.group}", settings):
             self._consumer = Consumer(_options(settings, self.client))
             self._await_topic()
@@ -97,10 +101,21 @@ class RdMember:
         return Standing(stable, not stable and bool(member), member, token)
 
     def partitions(self) -> Sequence[int]:
-        """All partitions of the tick topic; asks the broker."""
-        ticks = self._settings.ticks
-        with errors(f"list the partitions of {ticks}", self._settings):
-            return sorted(self._consumer.list_topics(ticks, ANSWER_S).topics[ticks].partitions)
+        """All partitions of the tick topic; asks the broker, and not often: readers wait for it.
+
+        One that does not answer is taken to have the partitions that it had.
+        """
+        if not self._known or time.monotonic() > self._known_until:
+            self._known_until = time.monotonic() + KNOWN_S
+            ticks = self._settings.ticks
+            try:
+                with errors(f"list the partitions of {ticks}", self._settings):
+                    found = self._consumer.list_topics(ticks, ANSWER_S).topics[ticks]
+                    self._known = sorted(found.partitions)
+            except LogUnavailable:
+                if not self._known:
+                    raise
+        return self._known
 
     def pause(self, partition: int) -> None:
         """Pause; the library forgets what it has fetched."""

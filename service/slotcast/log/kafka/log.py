@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ from slotcast.log.port import (
     LogError,
     LogUnavailable,
     NotYet,
+    OffsetOutOfRange,
     Outbox,
     Poll,
     Receipt,
@@ -90,8 +91,9 @@ class KafkaLog:
         # Taken now: it belongs to these records. Later it may be that of another generation.
         self._standing = self._member.standing()
         gained, lost = self._member.membership.take(self._standing.member_id)
-        self._places.leave(lost)
+        self._forget(lost)
         self._settle_lost(lost)
+        self._places.polled(full=sum(map(len, found)) >= max_ticks)
         batches = [batch for batch in found if self._goes_on(batch)]
         self._watch(bool(batches))
         return Poll(batches, sorted(gained), sorted(lost))
@@ -261,17 +263,30 @@ class KafkaLog:
         if first < stands or (first > stands and self._has_records(number, stands, first)):
             ticks = self._settings.ticks
             logger.warning("%s-%d came from %d, not %d: again", ticks, number, first, stands)
-            self._member.resume(number, stands)
+            self._send_back(number, stands)
             return False
         self._places.take(batch)
         return True
 
     def _has_records(self, partition: int, start: int, stop: int) -> bool:
-        """Whether the log has any there, or does not say. Raises `OffsetOutOfRange`."""
+        """Whether the log has any there, or does not say; a poll tells what is out of range."""
         try:
             return any(True for _ in self._reader.read(partition, start, stop))
-        except LogUnavailable:
+        except (LogUnavailable, OffsetOutOfRange):
             return True
+
+    def _send_back(self, partition: int, offset: int) -> None:
+        """In the course of a poll, whose other records must not be lost over it."""
+        try:
+            self._member.resume(partition, offset)
+        except LogError as error:
+            logger.warning("that must wait: %s", error)
+
+    def _forget(self, lost: Iterable[int]) -> None:
+        """Partitions that are others' now are live there, and what ailed them here is past."""
+        self._places.leave(lost)
+        for partition in lost:
+            self._places.is_well(partition)
 
     def _watch(self, heard: bool) -> None:
         """Do something about a partition that is silent though it has records.
@@ -301,9 +316,11 @@ class KafkaLog:
         stands = self._places.of(number)
         if remedy is Remedy.SEND_BACK and stands is not None:
             logger.warning("%s is stalled: sent back to %d", stalled, stands)
-            self._member.resume(number, stands)
+            self._send_back(number, stands)
+            self._places.was_tried(number, remedy)
         elif remedy is Remedy.JOIN_ANEW:
-            self._try_replace(f"{stalled} is stalled")
+            if self._try_replace(f"{stalled} is stalled"):
+                self._places.was_tried(number, remedy)
         else:
             raise LogError(
                 f"{stalled} has records, but the client delivers none, not even after joining anew:"
@@ -312,7 +329,9 @@ class KafkaLog:
 
     def _why_join(self) -> str:
         """Why this member would wait for ever, which no library notices; empty if it need not."""
-        standing, group = self._member.standing(), self._settings.group
+        standing, group = self._standing, self._settings.group
+        if standing is None:
+            return ""
         try:
             members, partitions = self._takeover.members(), self.partitions()
         except LogError:
@@ -337,19 +356,23 @@ class KafkaLog:
     def _replace(self) -> None:
         """Join anew. Raises `LogUnavailable`, and then the member is the one before."""
         member = self._driver.join(self._settings, self._worker)
-        held = self._member.membership.owned()
-        self._member.close()
-        self._member = member
-        self._member.membership.note_lost(held)
+        before, self._member = self._member, member  # other threads use the one that is open
+        member.membership.note_lost(before.membership.owned())
         self._places.clear()
+        try:
+            before.close()
+        except LogError as error:
+            logger.warning("the consumer before this one is left to itself: %s", error)
 
-    def _try_replace(self, why: str) -> None:
+    def _try_replace(self, why: str) -> bool:
         """The same in the course of a poll, whose records must not be lost over it."""
         logger.warning("%s: joining anew", why)
         try:
             self._replace()
         except LogUnavailable as error:
             logger.warning("that must wait: %s", error)
+            return False
+        return True
 
 
 def _publisher(settings: KafkaSettings, worker: str) -> Publisher:

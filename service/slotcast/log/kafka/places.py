@@ -1,7 +1,9 @@
 """Where each live partition stands, what has been silent for too long, and what was tried then.
 
 A partition is live from `go` to `leave`. Those that deliver do not hide one that does not: each has
-a silence of its own.
+a silence of its own. But clients hand out what they have fetched partition by partition, and that
+may be seconds of work. So silence counts whole only while the client has nothing else to hand out,
+and no longer than `LONGEST_TURN_S` for a turn in which we were busy ourselves.
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from slotcast.log.port import Batch
+
+LONGEST_TURN_S = 1.0
+BUSY_SHARE = 0.1
+"""Of the time between two polls, if the later one brought as much as it may."""
 
 
 class Remedy(IntEnum):
@@ -24,10 +30,10 @@ class Remedy(IntEnum):
 
 @dataclass(slots=True)
 class Place:
-    """The offset behind what was delivered, and when we last heard of the partition."""
+    """The offset behind what was delivered, and for how long there was nothing more."""
 
     offset: int
-    heard: float
+    silent_s: float = 0.0
 
 
 class Places:
@@ -37,13 +43,11 @@ class Places:
         self._places: dict[int, Place] = {}
         self._tried: dict[int, Remedy] = {}
         """Partition -> what was tried last since it last delivered; outlives `leave`."""
-
-    def __len__(self) -> int:
-        return len(self._places)
+        self._polled = time.monotonic()
 
     def go(self, partition: int, offset: int) -> None:
         """It is live from `offset` on."""
-        self._places[partition] = Place(offset, time.monotonic())
+        self._places[partition] = Place(offset)
 
     def leave(self, partitions: Iterable[int]) -> None:
         """These are not live any more."""
@@ -64,6 +68,14 @@ class Places:
         self.go(batch.partition, int(batch.offsets[-1]) + 1)
         self._tried.pop(batch.partition, None)
 
+    def polled(self, *, full: bool) -> None:
+        """A poll is over; a `full` one brought as many records as it may, so there may be more."""
+        now = time.monotonic()
+        passed = min(now - self._polled, LONGEST_TURN_S) * (BUSY_SHARE if full else 1.0)
+        self._polled = now
+        for place in self._places.values():
+            place.silent_s += passed
+
     def silent(self, longest_s: float) -> int | None:
         """The partition that has been silent for longest, if for so long; it counts as heard now.
 
@@ -71,20 +83,21 @@ class Places:
         """
         if not self._places:
             return None
-        partition, place = min(self._places.items(), key=lambda item: item[1].heard)
-        now = time.monotonic()
-        if now - place.heard < longest_s:
+        partition, place = max(self._places.items(), key=lambda item: item[1].silent_s)
+        if place.silent_s < longest_s:
             return None
-        place.heard = now
+        place.silent_s = 0.0
         return partition
 
     def is_well(self, partition: int) -> None:
-        """It is silent because there is nothing to deliver."""
+        """It is silent because there is nothing to deliver, or it is not ours any more."""
         self._tried.pop(partition, None)
 
     def next_remedy(self, partition: int, least: Remedy) -> Remedy:
         """What to try now: at least this, and more than what was tried before."""
         tried = self._tried.get(partition)
-        remedy = least if tried is None else Remedy(min(max(least, tried + 1), Remedy.GIVE_UP))
+        return least if tried is None else Remedy(min(max(least, tried + 1), Remedy.GIVE_UP))
+
+    def was_tried(self, partition: int, remedy: Remedy) -> None:
+        """It was done; should it not have helped, the next one is due."""
         self._tried[partition] = remedy
-        return remedy
