@@ -161,7 +161,7 @@ def verdict(name: str, c: dict[str, Any], winkler: float | None) -> str:
     told = [f"right for {100 * right:.1f} % of series (goal: >= {100 * RIGHT_SHARE:.0f})"]
     if winkler is not None:
         reached.append(round(c["winkler"], 2) <= winkler)
-        told.insert(0, f"Winkler {c['winkler']:.3f} (goal: <= {winkler})")
+        told.insert(0, f"Winkler {c['winkler']:.2f} (goal: <= {winkler})")
     if _day(c):
         low, high = HOURS
         reached.append(bool(low <= min(_day(c)) and max(_day(c)) <= high))

@@ -21,7 +21,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
 
 from benchmarks.report import goal, number, show, write
 from benchmarks.workers import Bench, Run, bench
@@ -74,6 +74,8 @@ def read(bootstrap: str, output: str, seconds: float) -> np.ndarray:
         # One, as soon as it is there; then those that came with it.
         records = consumer.consume(1, 0.05)
         records += consumer.consume(AT_ONCE, 0) if records else []
+        for error in filter(None, (record.error() for record in records)):
+            raise KafkaException(error)
         now_ms = time.time() * 1e3
         heard = heard or (time.monotonic() if records else 0.0)
         if heard and time.monotonic() > heard + SETTLE_S:

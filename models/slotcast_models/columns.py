@@ -106,7 +106,7 @@ def judge(memory: Memory, columns: Columns, verdicts: NDArray[np.int8]) -> None:
 
 
 def allocate_published(n: int, targets: int, levels: int, extras: int = 0) -> Published:
-    """Zeroed output columns for n ticks."""
+    """Output columns for n ticks: zeros, and no label yet."""
     return Published(
         point=np.zeros((n, targets)),
         lower=np.zeros((n, targets, levels)),
@@ -119,7 +119,7 @@ def allocate_published(n: int, targets: int, levels: int, extras: int = 0) -> Pu
         readout=np.zeros((n, targets)),
         network=np.zeros((n, targets)),
         extra=np.zeros((n, targets, extras)),
-        label=np.zeros((n, targets)),
+        label=np.full((n, targets), np.nan),
     )
 
 

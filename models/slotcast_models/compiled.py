@@ -29,13 +29,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _wanted_folder() -> Path:
-    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(chosen)
     sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "slotcast" / f"numba-{sources.hexdigest()[:12]}"
+    name = f"numba-{sources.hexdigest()[:12]}"
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen) / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slotcast" / name
 
 
 def _use_cache() -> str:

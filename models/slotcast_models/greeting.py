@@ -1,6 +1,7 @@
 """LiteRT says hello on stderr when it first prepares a network; here it does so in silence.
 
-Promise: everything else that is written to stderr meanwhile is passed on, whoever wrote it.
+Promise: what else is written to stderr meanwhile is passed on afterwards, whoever wrote it, up to
+what a pipe holds (64 KiB). What a process says while it dies in here is lost.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def unheard() -> Iterator[None]:
         yield
         return
     heard, said = os.pipe()
-    os.set_blocking(said, False)  # what does not fit is lost: nobody reads before the end
+    os.set_blocking(said, False)  # nobody reads before the end,
+    os.set_blocking(heard, False)  # which may not come: a process started meanwhile has the pipe
     os.dup2(said, STDERR)
     os.close(said)
     try:
@@ -36,5 +38,6 @@ def unheard() -> Iterator[None]:
     finally:
         os.dup2(kept, STDERR)
         os.close(kept)
-        with os.fdopen(heard, "rb") as lines, os.fdopen(os.dup(STDERR), "wb") as stderr:
+        with os.fdopen(heard, "rb") as pipe, os.fdopen(os.dup(STDERR), "wb") as stderr:
+            lines = (pipe.read() or b"").splitlines(keepends=True)
             stderr.writelines(line for line in lines if line.rstrip() != GREETING)

@@ -183,7 +183,7 @@ class OnlinePredictor(Watcher):
         self._delay = recipe.delay_ticks if mode == "delayed" else 0
         self._late: deque[tuple[int, tuple[Any, ...]]] = deque()
         self._ticks, self._warming = 0, True
-        self._rings = _Rings(max(instruments, 2) * rows, self._learner)
+        self._rings = _Rings(instruments * rows, self._learner)
         self._stepper: _Stepper
         super().__init__(warmed.bundle, self._make_stepper, self._watch_wave)
 

@@ -152,7 +152,7 @@ class Predictor:
     def pending(self, rows: NDArray[np.void]) -> Published:
         """The forecasts that these rows [n] stand at, as they were published."""
         n = len(rows)
-        memory = view(np.concatenate([rows, rows[:1]]))  # one slot alone would be compiled anew
+        memory = view(rows)
         published = self.allocate_published(n)
         for i in range(n):
             restate(memory, i, i, self.plan, published)
@@ -172,7 +172,7 @@ class Predictor:
         step, as for a random walk.
         Raises ValueError for a row that never ticked.
         """
-        memory = view(np.concatenate([row, row]))  # one slot alone would be compiled anew
+        memory = view(row.copy())
         if memory.counts[0, TICKS] == 0:
             raise ValueError("no ticks yet: nothing to run on from")
         for share in (memory.target[:, :, STAGE], memory.target[:, :, LEAN]):

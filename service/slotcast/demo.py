@@ -72,7 +72,7 @@ def _fed(service: Service, log: FeedLog, feed: Feed, stop: threading.Event) -> N
     try:
         feed.run(log, lambda: _lag(service, log), stop)
     except LogError:
-        if service.running:
+        if service.worker.failure is None and service.running:
             raise
 
 

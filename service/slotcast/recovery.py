@@ -271,7 +271,7 @@ class Recovery:
 
     def _set_mark(self, partition: Partition, header: Header | None) -> None:
         """Where replay begins: at the watermark, or at the origin without a snapshot."""
-        if header and header.watermark != partition.watermark:  # not the snapshot that we know
+        if header is None or header.watermark != partition.watermark:  # not the one we know
             partition.caught_up_at = None
         partition.watermark = header.watermark if header else partition.origin
         partition.fingerprint = header.fingerprint if header else 0

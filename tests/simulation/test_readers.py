@@ -15,6 +15,7 @@ import pytest
 from slotcast.board.readings import ServiceReadings
 from slotcast.board.views import FIRST, MemoryUnavailable, Sort, Window
 from slotcast.homes import Homes
+from slotcast.log.port import CommitFailed
 from slotcast.partition import Partition, Phase
 from slotcast.snapshots import rounds
 from slotcast.store.memory import MemoryStore
@@ -254,6 +255,32 @@ def test_nobody_knows_the_age_of_a_snapshot_before_there_is_one() -> None:
     assert recovering == (Phase.RECOVERING, None)
     assert worker.partitions[0].phase is Phase.LIVE
     assert snapshot_age_s(worker) is None
+
+
+def test_a_snapshot_that_the_store_forgot_has_no_age() -> None:
+    world = World(ticks("A", 40))
+
+    def refused_once(call: Callable[..., Any], *args: Any) -> Any:
+        if call.__name__ == "publish" and refusals:
+            raise CommitFailed(refusals.pop())
+        return call(*args)
+
+    refusals = list[str]()
+    worker = world.worker(fuse=refused_once, snapshot_interval_s=5.0)
+    drain(worker, world)
+    while worker.partitions[0].watermark < 40:
+        worker.turn()
+    world.store._partitions.clear()
+    refusals.append("the group is rebalancing")
+    for event in ticks("A", 5, 40):
+        write_event(world.broker, event)
+    while refusals or worker.partitions[0].phase is not Phase.LIVE:
+        worker.turn()
+
+    told = snapshot_age_s(worker)
+
+    assert worker.partitions[0].watermark == 0
+    assert told is None
 
 
 def test_a_snapshot_that_is_found_is_as_old_as_the_first_record_that_it_lacks() -> None:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
-from slotcast.api import pages, problems
+from slotcast.api import events, pages, problems
 from slotcast.api.app import create_app
 from slotcast.api.doorway import MAX_BODY_BYTES
 from slotcast.api.events import Feed
@@ -578,6 +578,22 @@ def test_what_comes_into_the_watched_part_again_is_sent_again() -> None:
         event = json.loads(feed.advance().removeprefix(b"data: "))
         assert [one["instrument"] for one in event["instruments"]] == [name]
         assert event["order"] == [[0, name]]
+
+
+@pytest.mark.parametrize(("offset", "merged"), [(0, 20), (1_950, 7)])
+def test_far_down_a_long_list_other_workers_are_asked_less_often(
+    offset: int, merged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read, and we, all that comes before it."""
+    feed = Feed(FakeReadings(["A"]), Watch(offset=offset, limit=50), alone())
+    asked = list[int]()
+    monkeypatch.setattr(events, "others_have", lambda *_: True)
+    monkeypatch.setattr(feed, "_part_of_all", lambda: asked.append(1) or feed._own_part())
+
+    for _ in range(40):
+        feed.advance()
+
+    assert len(asked) == merged
 
 
 def test_a_stream_sends_the_instrument_and_the_slots_that_are_asked_for() -> None:

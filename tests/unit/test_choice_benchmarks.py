@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,13 +53,6 @@ def walk(n: int = 120, slots: int = 3) -> Ticks:
     return side_by_side(WALK, 50.0 * np.exp(changes.cumsum(axis=0)))
 
 
-def silent() -> Bundle:
-    """The default bundle with rules that leave nothing of a network's correction."""
-    bundle = Bundle.load()
-    rules = bundle.manifest.rules.model_copy(update={"trust": 0.0})
-    return replace(bundle, manifest=bundle.manifest.model_copy(update={"rules": rules}))
-
-
 def command(monkeypatch: pytest.MonkeyPatch, folder: Path, main: Any, *options: str) -> None:
     monkeypatch.setattr(report, "FOLDER", folder)
     monkeypatch.setattr(sys, "argv", ["benchmark", *options])
@@ -68,7 +60,11 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path, main: Any, *options: 
 
 
 def test_a_stream_s_skill_is_over_its_scored_ticks(capsys: pytest.CaptureFixture[str]) -> None:
-    bundles = {"untrained": silent(), "others": Bundle.load(), "generated": Bundle.load()}
+    bundles = {
+        "untrained": transfer.untrained(),
+        "others": Bundle.load(),
+        "generated": Bundle.load(),
+    }
     found = {}
     for name, ticks in (("noise", noise()), ("walk", walk())):
         scored = np.arange(len(ticks.slot)) >= 180
@@ -80,6 +76,7 @@ def test_a_stream_s_skill_is_over_its_scored_ticks(capsys: pytest.CaptureFixture
     assert list(found["noise"]["skill"]) == ["readout alone", "untrained", "others", "generated"]
     assert found["noise"]["skill"]["others"] == found["noise"]["skill"]["generated"]
     assert found["noise"]["skill"]["untrained"]["median"] > 0.3
+    assert found["noise"]["skill"]["untrained"] != found["noise"]["skill"]["generated"]
     assert found["walk"]["skill"]["generated"]["pooled"] == 0.0
     printed = capsys.readouterr().out
     assert "B6: skill over persistence" in printed

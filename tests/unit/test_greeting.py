@@ -44,6 +44,19 @@ def test_the_greeting_alone_is_unheard(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err == "before\nERROR: out of memory\nafter\n"
 
 
+def test_a_process_that_was_started_meanwhile_is_not_waited_for(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with unheard():
+        started = subprocess.Popen(["sleep", "60"])
+        os.write(2, b"said\n")
+
+    assert started.poll() is None
+    assert capfd.readouterr().err == "said\n"
+    started.kill()
+    started.wait()
+
+
 def test_stderr_is_there_again_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no network"), unheard():
         raise ValueError("no network")

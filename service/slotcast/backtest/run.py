@@ -2,7 +2,7 @@
 
 Every tick is forecast, scored, then learnt from, by the code that serves. The first `skip` ticks
 are not scored. What a contestant has to be told beforehand (the rate of the EWMA, frozen weights,
-a network's warm-up) comes from those. backtest_scores.py makes the numbers.
+a network's warm-up) comes from those. scores.py makes the numbers.
 """
 
 from __future__ import annotations

@@ -128,7 +128,8 @@ class Snapshots:
         self._store.header(number)  # one that is away needs no proof
         self._prove(partition)
         self._residence.forget_store(partition)
-        partition.watermark, partition.caught_up_at = partition.origin, None
+        partition.watermark = partition.origin
+        partition.caught_up_at = partition.lacks_ms = None
         self._store.claim(number, secrets.token_hex(8))
         self._store.clear(number)
         partition.claim = self._store.claim(number, secrets.token_hex(8))
