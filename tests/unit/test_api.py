@@ -580,7 +580,7 @@ def test_what_comes_into_the_watched_part_again_is_sent_again() -> None:
         assert event["order"] == [[0, name]]
 
 
-@pytest.mark.parametrize(("offset", "merged"), [(0, 20), (1_950, 7)])
+@pytest.mark.parametrize(("offset", "merged"), [(0, 21), (1_950, 7)])
 def test_far_down_a_long_list_other_workers_are_asked_less_often(
     offset: int, merged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
