@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from slotcast.records.controls import decode_control
 from slotcast.records.forecasts import ForecastRecord
 from slotcast.records.ticks import TickParser
 from slotcast.settings import HttpSettings, Settings
+from slotcast_models.bundle import Bundle
+from slotcast_models.schema import TickSchema
 from tests.servers import ROOT
 from tests.tree import files
 from tests.unit.doc_rows import REFERENCE, commands, sections
@@ -297,6 +300,17 @@ def test_forecast_sample_is_a_forecast_record(sample: str) -> None:
     assert msgspec.json.decode(msgspec.json.encode(record)) == json.loads(sample)
     for target in record.targets.values():
         assert len(target.lower) == len(target.upper) == len(record.levels)
+
+
+def test_identities_in_the_pages_are_those_of_the_bundle_that_ships() -> None:
+    job = text("README.md").split("## The real job")[1]
+    (sample,) = [match[2] for match in FENCE.finditer(job) if match[1] == "toml"]
+    schema = TickSchema.model_validate(tomllib.loads(sample)["schema"])
+    without_gaps = schema.model_copy(update={"max_gap_ms": None})
+    known = {Bundle.load().bind(one).identity for one in (schema, without_gaps)}
+    named = {one for page in PAGES for one in re.findall(r"\bdefault-[0-9a-f]{12}\b", text(page))}
+
+    assert named == known
 
 
 def test_tick_samples_are_ticks(tmp_path: Path) -> None:
