@@ -33,6 +33,19 @@ def ticks_of(log: SqliteLog) -> list[Record]:
     ]
 
 
+def until_it_forecasts(database: Path) -> None:
+    """More than when we began to look."""
+
+    def size() -> int:
+        beside = database.with_name(f"{database.name}-wal")  # what was written last
+        return sum(one.stat().st_size for one in (database, beside) if one.exists())
+
+    begun, deadline = size(), time.monotonic() + 60
+    while size() < begun + 100_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_kill_9_leaves_exactly_one_forecast_per_tick(tmp_path: Path) -> None:
     data, rng = str(tmp_path / "data"), random.Random(2)
     run("warm")  # else the first lives are spent compiling
@@ -42,7 +55,8 @@ def test_kill_9_leaves_exactly_one_forecast_per_tick(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(rng.uniform(3.0, 5.0))
+        until_it_forecasts(tmp_path / "data" / "slotcast.db")
+        time.sleep(rng.uniform(0.0, 1.5))
         worker.kill()
         worker.wait()
 

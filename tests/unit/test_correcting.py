@@ -121,6 +121,8 @@ def test_a_readout_does_not_see_what_corrects_it() -> None:
 
     assert of.layout.features == plain.layout.features - 1
     assert of.layout.features == 2 + of.manifest.rules.lags + 1
+    assert saying(0.0, of).allocate(1)[1].weights[0, 0].tolist() == [0.0] * 6 + [1.0]
+    assert saying(0.0, plain).allocate(1)[1].weights[0, 0].tolist() == [0.0] * 6 + [1.0, 1.0]
 
 
 def test_the_network_is_told_what_it_is_to_correct() -> None:

@@ -435,11 +435,12 @@ def test_nothing_is_learnt_in_the_first_ticks() -> None:
     assert told.memory.target[0, 0, GATE_WEIGHT] > 0.0
 
 
-def test_a_fresh_row_trusts_smoothers_and_network_and_nothing_else() -> None:
+def test_a_fresh_row_trusts_smoothers_and_nothing_else() -> None:
+    """A network that corrects has a trust of its own."""
     memory = predictor(ANY_LEVEL).allocate(1)[1]
 
-    assert memory.weights[0, 0].tolist() == [0.0] * 6 + [1.0, 1.0]
-    np.testing.assert_array_equal(memory.cov[0, 0], np.eye(8) / FoldRules().ridge)
+    assert memory.weights[0, 0].tolist() == [0.0] * 6 + [1.0]
+    np.testing.assert_array_equal(memory.cov[0, 0], np.eye(7) / FoldRules().ridge)
     assert memory.target[0, 0, ERROR_SCALE] == 0.0
 
 
@@ -448,7 +449,7 @@ def test_a_sibling_has_to_earn_its_weight() -> None:
 
     prior, rules = np.diag(cov), FoldRules()
     assert prior[6:8].tolist() == [1.0 / (rules.ridge * rules.sibling_ridge)] * 2
-    assert (prior[[0, 1, 2, 3, 4, 5, 8, 9]] == 1.0 / rules.ridge).all()
+    assert (prior[[0, 1, 2, 3, 4, 5, 8]] == 1.0 / rules.ridge).all()
 
 
 def test_a_reset_in_a_poll_takes_effect_at_its_place() -> None:
