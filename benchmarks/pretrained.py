@@ -33,7 +33,7 @@ CELLS = (("lstm", 32),)
 INPUTS, _ = network_sizes(TickSchema.default(), "target", corrects=True)
 CANDIDATE = 3
 """Where among the inputs stands the change that the network is to correct."""
-SEED, EACH, EPOCHS, RATE = 7, 100, 12, 1e-3
+SEED, EACH, EPOCHS, RATE = 7, 100, 16, 1e-3
 PLACES = 1_000_000
 
 
