@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "window: a quarter of the ticks": {"forgetting_share": 0.25},
     "window: all ticks": {"forgetting_share": 1.0},
     "forgetting 0.999": {"forgetting": 0.999},
+    "forgetting 0.9999": {"forgetting": 0.9999},
     "ridge 3": {"ridge": 3.0},
     "ridge 30": {"ridge": 30.0},
     "one lag": {"lags": 1},
