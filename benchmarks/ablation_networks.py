@@ -45,6 +45,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "an update every 4 ticks": {"stride": 4},
     "from the last 64 ticks": {"window": 64},
     "LSTM 128, 8 epochs": {"cells": (("lstm", 128),), "epochs": 8},
+    "LSTM 128, 16 epochs": {"cells": (("lstm", 128),), "epochs": 16},
+    "LSTM 256, 8 epochs": {"cells": (("lstm", 256),), "epochs": 8},
     "a readout without siblings": {"rules": {"siblings": 0}},
 }
 MODES = ("frozen", "inline")
