@@ -389,7 +389,7 @@ def until_values(log: KafkaLog, count: int) -> list[Any]:
 
 
 def test_markers_are_no_holes(settings: KafkaSettings, topics: KafkaTopics) -> None:
-    log = KafkaLog(settings)
+    log = KafkaLog(settings, stall_s=PATIENCE_S)  # a machine may be slow
     until_owned(log, {0, 1})
     topics.feed(0, [(b"k", b"before", 1, None)])
     topics.abort_one(0)
