@@ -23,6 +23,8 @@ from typer.testing import CliRunner
 
 from slotcast.checks.finding import skew
 from slotcast.cli import app
+from slotcast.commands import topics
+from slotcast.log.kafka.setup import TopicReport
 from slotcast.partition import CommitNote
 from tests.contract.test_kafka_rights import broker as checking_broker
 from tests.servers import Broker, RedisServer
@@ -149,6 +151,14 @@ def test_topics_that_cannot_work_fail(configure: Configure) -> None:
     assert musts == {"ticks": ["cleanup.policy"], "forecasts": ["partitions"], "dead letters": []}
     assert [t["created"] for t in told["topics"]] == [False, False, True]
     assert told["topics"][2]["partitions"] == 3, "as many as the tick topic has"
+
+
+def test_what_has_no_limit_is_kept_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    topics._print(TopicReport("ticks", "ticks", False, 2, 1, "delete", -1))
+
+    assert capsys.readouterr().out == (
+        "ticks: ticks is there, 2 partitions, replication 1, kept for ever\n"
+    )
 
 
 def test_creating_again_changes_nothing_and_tells_what_differs(configure: Configure) -> None:

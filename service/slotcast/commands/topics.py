@@ -70,7 +70,7 @@ def create(
 
 
 def _print(report: TopicReport) -> None:
-    kept = f", kept {report.retention_ms / HOUR_MS:,.0f} h" if report.retention_ms else ""
+    kept = f", kept {_long(report.retention_ms)}" if report.retention_ms else ""
     typer.echo(
         f"{report.role}: {report.topic} {'created' if report.created else 'is there'},"
         f" {report.partitions} partitions, replication {report.replication}{kept}"
@@ -81,3 +81,8 @@ def _print(report: TopicReport) -> None:
             f"{': slotcast refuses to run with it' if one.must else ''}",
             fg="red" if one.must else "yellow",
         )
+
+
+def _long(retention_ms: int) -> str:
+    """A retention; brokers write a negative one for no limit."""
+    return "for ever" if retention_ms < 0 else f"{retention_ms / HOUR_MS:,.0f} h"
