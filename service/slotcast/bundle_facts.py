@@ -32,7 +32,7 @@ def facts(bundle: Bundle) -> dict[str, Any]:
         "readout_features": layout.features,
         "readout": f"bias, {layout.lags} own lags, deviation, "
         f"{bundle.siblings} siblings with change and deviation, "
-        f"{bundle.seasons.features} of seasons, smoothers, network",
+        f"{bundle.seasons.features} of seasons, smoothers{'' if network.corrects else ', network'}",
         "kind": schema.kind or "not declared",
         "seasons": list(schema.seasons),
         "lookbacks": bundle.seasons.lookbacks.tolist(),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slotcast.bundle_facts import facts
 from slotcast_models.backtest import prequential
 from slotcast_models.bundle import Bundle, BundleError, Manifest, NetworkSpec, network_sizes
 from slotcast_models.memory import (
@@ -123,6 +124,8 @@ def test_a_readout_does_not_see_what_corrects_it() -> None:
     assert of.layout.features == 2 + of.manifest.rules.lags + 1
     assert saying(0.0, of).allocate(1)[1].weights[0, 0].tolist() == [0.0] * 6 + [1.0]
     assert saying(0.0, plain).allocate(1)[1].weights[0, 0].tolist() == [0.0] * 6 + [1.0, 1.0]
+    assert facts(of)["readout"].endswith("of seasons, smoothers")
+    assert facts(plain)["readout"].endswith("of seasons, smoothers, network")
 
 
 def test_the_network_is_told_what_it_is_to_correct() -> None:
