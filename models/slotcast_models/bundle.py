@@ -212,6 +212,8 @@ class Bundle:
         targets, quantities = len(self.schema.targets), len(self.schema.quantities)
         rows = targets if network.rows == "target" else 1
         seasons = self.seasons
+        own = 1 + rules.lags + 1  # bias, lags, deviation
+        said = 1 + (not network.corrects)  # by smoothers, and by a network that is a feature
         return Layout(
             net=rows * network.width,
             history=rules.input_history,
@@ -219,12 +221,7 @@ class Bundle:
             quantities=quantities,
             targets=targets,
             lags=rules.lags,
-            features=2
-            + rules.lags
-            + 2 * self.siblings
-            + seasons.features
-            + 1
-            + (not network.corrects),
+            features=own + 2 * self.siblings + seasons.features + said,
             levels=len(rules.levels),
             ring=seasons.ring,
             bins=seasons.bins,

@@ -22,26 +22,19 @@ from benchmarks import (
     young,
 )
 from benchmarks.forecast_online import PROTOCOLS, Protocol
-from benchmarks.forecast_sets import HOUR_MS, PRICE, SECOND_NS, STREAMS, Ticks
+from benchmarks.forecast_sets import HOUR_MS, STREAMS, Ticks
 from benchmarks.transfer_sets import Parts
 from slotcast_models.backtest import prequential
 from slotcast_models.bundle import Bundle
 from slotcast_models.features import AGE_SCALE
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
+from tests.made_up_sets import WALK, side_by_side
 from tests.streams import predictor
 
 pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
 Floats = NDArray[np.float64]
 SENSOR = TickSchema(targets=(Quantity(name="level"),), kind="sensor")
-WALK = TickSchema(targets=(PRICE,), kind="price")
-
-
-def side_by_side(schema: TickSchema, series: Floats) -> Ticks:
-    """Series [ticks, instruments], one tick a second."""
-    n, slots = series.shape
-    time_ns = np.repeat(np.arange(n) * SECOND_NS, slots)
-    return Ticks(schema, np.tile(np.arange(slots), n), time_ns, series.reshape(-1, 1))
 
 
 def noise(n: int = 120, slots: int = 3, seed: int = 0) -> Ticks:

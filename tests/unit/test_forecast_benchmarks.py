@@ -22,12 +22,13 @@ from benchmarks import (
     report,
 )
 from benchmarks.forecast_online import PROTOCOLS, Protocol
-from benchmarks.forecast_sets import HOUR_MS, PRICE, SECOND_NS, Ticks
+from benchmarks.forecast_sets import HOUR_MS, PRICE, Ticks
 from slotcast_models import baselines, scores
 from slotcast_models.backtest import Outcome
 from slotcast_models.bundle import Bundle
 from slotcast_models.predictor import Predictor
 from slotcast_models.schema import Quantity, TickSchema
+from tests.made_up_sets import WALK, side_by_side
 from tests.streams import LEVEL, predictor
 
 pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
@@ -40,7 +41,6 @@ DAILY = TickSchema(
     step_ms=HOUR_MS,
     seasons=(DAY,),
 )
-WALK = TickSchema(targets=(PRICE,), kind="price")
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -50,13 +50,6 @@ def daily() -> Ticks:
     wave = 3.0 * np.sin(2 * np.pi * hours / DAY)
     value = np.column_stack([10.0 + wave, 50.0 - 4.0 * wave]) + rng.normal(size=(ROWS, 2))
     return Ticks(DAILY, np.zeros(ROWS, np.int64), hours * HOUR_NS, value)
-
-
-def side_by_side(schema: TickSchema, series: Floats) -> Ticks:
-    """Series [ticks, instruments], one tick a second."""
-    n, slots = series.shape
-    time_ns = np.repeat(np.arange(n) * SECOND_NS, slots)
-    return Ticks(schema, np.tile(np.arange(slots), n), time_ns, series.reshape(-1, 1))
 
 
 def made_up(goal: float | None, load: Any = daily) -> Protocol:

@@ -92,14 +92,16 @@ def test_a_remedy_that_could_not_be_tried_is_due_again(clock: Clock) -> None:
     assert found.next_remedy(0, Remedy.SEND_BACK) is Remedy.GIVE_UP
 
 
-@pytest.mark.parametrize("how", ["delivered", "well"])
+@pytest.mark.parametrize("how", ["delivered", "well", "lost"])
 def test_what_was_tried_is_past_once_it_is_well(clock: Clock, how: str) -> None:
     found = live(0)
     found.was_tried(0, Remedy.JOIN_ANEW)
 
     if how == "delivered":
         found.take(batch(0, 0))
-    else:
+    elif how == "well":
         found.is_well(0)
+    else:
+        found.lose([0])
 
     assert found.next_remedy(0, Remedy.SEND_BACK) is Remedy.SEND_BACK

@@ -1,7 +1,7 @@
 """The history port: what was written to a log, read back without taking part in it.
 
 For proofs (`verify`, `derive`). Nobody is a member here: no group is joined, no position moves,
-nothing is written, and a worker may be at work meanwhile. Adapters: `memory_history` (tests),
+nothing is written, and a worker may be at work meanwhile. Adapters: `memory/history.py` (tests),
 `sqlite/history.py` (embedded), `kafka/history.py`.
 
 Rules every adapter keeps (tests/contract/test_history.py runs them against each):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,7 +91,7 @@ class KafkaLog:
         # Taken now: it belongs to these records. Later it may be that of another generation.
         self._standing = self._member.standing()
         gained, lost = self._member.membership.take(self._standing.member_id)
-        self._forget(lost)
+        self._places.lose(lost)
         self._settle_lost(lost)
         self._places.polled(full=sum(map(len, found)) >= max_ticks)
         batches = [batch for batch in found if self._goes_on(batch)]
@@ -100,7 +100,7 @@ class KafkaLog:
 
     def hold(self, partition: int) -> None:
         """Stop delivering this partition."""
-        self._places.leave([partition])
+        self._places.leave(partition)
         if partition in self._member.membership.owned():
             self._member.pause(partition)
 
@@ -281,12 +281,6 @@ class KafkaLog:
             self._member.resume(partition, offset)
         except LogError as error:
             logger.warning("that must wait: %s", error)
-
-    def _forget(self, lost: Iterable[int]) -> None:
-        """Partitions that are others' now are live there, and what ailed them here is past."""
-        self._places.leave(lost)
-        for partition in lost:
-            self._places.is_well(partition)
 
     def _watch(self, heard: bool) -> None:
         """Do something about a partition that is silent though it has records.

@@ -49,10 +49,15 @@ class Places:
         """It is live from `offset` on."""
         self._places[partition] = Place(offset)
 
-    def leave(self, partitions: Iterable[int]) -> None:
-        """These are not live any more."""
+    def leave(self, partition: int) -> None:
+        """It is not live any more."""
+        self._places.pop(partition, None)
+
+    def lose(self, partitions: Iterable[int]) -> None:
+        """These are others' now, and live there; what ailed them here is past."""
         for partition in partitions:
-            self._places.pop(partition, None)
+            self.leave(partition)
+            self._tried.pop(partition, None)
 
     def clear(self) -> None:
         """Nothing is live any more."""
@@ -90,7 +95,7 @@ class Places:
         return partition
 
     def is_well(self, partition: int) -> None:
-        """It is silent because there is nothing to deliver, or it is not ours any more."""
+        """It is silent because there is nothing to deliver."""
         self._tried.pop(partition, None)
 
     def next_remedy(self, partition: int, least: Remedy) -> Remedy:
