@@ -6,6 +6,7 @@ Tests have a door of their own beside them, for which they need nothing.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.servers import ROOT, Broker, KafkaServer, RedisServer, free_ports
 USER, PASSWORD = "wells", "Tr0ub4dor&3"
 """Who is let in by both."""
 KEY_PASSWORD = "open sesame"
+HEEDED_S = 30
 
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LOGIN = "org.apache.kafka.common.security"
@@ -148,11 +150,15 @@ def producer_rights(settings: KafkaSettings) -> list[Right]:
 
 
 def allow(plain: Broker, rights: Sequence[Right], *, allowed: bool = True) -> None:
-    """Let the user do this; or forbid it."""
+    """Let the user do this; or forbid it. A broker heeds it a little after it has agreed to it."""
     said = ACLPermissionType.ALLOW if allowed else ACLPermissionType.DENY
     acls = [ACL(f"User:{USER}", "*", _operation(one), said, one.resource) for one in rights]
     with KafkaAdminClient(bootstrap_servers=plain.bootstrap) as admin:
         assert not admin.create_acls(acls)["failed"]
+        deadline = time.monotonic() + HEEDED_S
+        while not all(admin.describe_acls(one)[0] for one in acls):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def _operation(right: Right) -> ACLOperation:
