@@ -72,16 +72,17 @@ def test_at_least_once_a_kill_repeats_the_same_bytes_and_nothing_else(
 def test_a_kill_in_recovery_does_not_show(
     group: Callable[..., Group], fault: Fault, point: str
 ) -> None:
-    """Without a snapshot and everything to replay, then with one."""
+    """Without a snapshot and everything to replay, then with one and some ticks after it."""
     workers = group(partitions=2)
     worker = workers.join_and_flow(**NO_SNAPSHOT)
     worker.kill()
 
     worker.start(SLOTCAST_FAILPOINT=f"{point}:1", **NO_SNAPSHOT)
     workers.until_killed(worker)
-    worker.start()
-    workers.flow_for(0.5)
-    worker.kill()
+    for life in ({}, NO_SNAPSHOT):
+        worker.start(**life)
+        workers.flow_for(0.5)
+        worker.kill()
     died_s = time.monotonic()
     worker.start(SLOTCAST_FAILPOINT=f"{point}:2")
     workers.until_killed(worker)
