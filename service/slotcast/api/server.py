@@ -6,6 +6,7 @@ over; event streams end at once.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from errno import EADDRINUSE
@@ -19,6 +20,8 @@ from slotcast.settings import HttpSettings
 
 START_TIMEOUT_S = 10.0
 PATIENCE_S = 2
+SETTLE_S = 0.01
+"""In which connections that were just taken come to be known, so that they are ended too."""
 CONNECTIONS = 512
 """At a time; whoever comes then is sent away with 503, before it costs anything."""
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -120,7 +123,12 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.events.close()
+        for listening in self.servers:
+            listening.close()
+        await asyncio.sleep(SETTLE_S)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.close()  # else it hangs until somebody collects the garbage
 
 
 def _bind(host: str, port: int) -> socket.socket:
