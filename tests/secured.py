@@ -150,10 +150,16 @@ def producer_rights(settings: KafkaSettings) -> list[Right]:
 
 
 def allow(plain: Broker, rights: Sequence[Right], *, allowed: bool = True) -> None:
-    """Let the user do this; or forbid it. A broker heeds it a little after it has agreed to it."""
+    """Let the user do this; or forbid it."""
     said = ACLPermissionType.ALLOW if allowed else ACLPermissionType.DENY
-    acls = [ACL(f"User:{USER}", "*", _operation(one), said, one.resource) for one in rights]
-    with KafkaAdminClient(bootstrap_servers=plain.bootstrap) as admin:
+    create_acls(
+        plain, [ACL(f"User:{USER}", "*", _operation(one), said, one.resource) for one in rights]
+    )
+
+
+def create_acls(broker: Broker, acls: Sequence[ACL]) -> None:
+    """Make these, and wait: a broker heeds them a little after it has agreed to them."""
+    with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
         assert not admin.create_acls(acls)["failed"]
         deadline = time.monotonic() + HEEDED_S
         while not all(admin.describe_acls(one)[0] for one in acls):

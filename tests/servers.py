@@ -42,14 +42,17 @@ class ServerFailedError(RuntimeError):
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 on which nobody listens, below those given to outgoing connections.
 
-    A client that retries a dead server in the outgoing range may end up connected to itself.
+    A client that retries a dead server in the outgoing range may end up connected to itself. Each
+    process of a parallel run has a range of its own, since a server takes its port a little later.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + 2_000 * (process % 6)
     held: list[socket.socket] = []
     try:
         while len(held) < count:
             listener = socket.socket()
             try:
-                listener.bind(("127.0.0.1", 20_000 + secrets.randbelow(12_000)))
+                listener.bind(("127.0.0.1", first + secrets.randbelow(2_000)))
                 held.append(listener)
             except OSError:
                 listener.close()
@@ -68,7 +71,7 @@ class Server(ABC):
     """One server program: started, stopped, killed, suspended and restarted by its process id."""
 
     name: str
-    start_timeout_s = 60.0
+    start_timeout_s = 120.0
     stop_timeout_s = 30.0
 
     def __init__(self) -> None:

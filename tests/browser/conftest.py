@@ -24,7 +24,7 @@ from tests.servers import ROOT, ServerMissingError
 from tests.unit.fake_readings import FakeReadings, alone
 
 SCREENS = ROOT / "build" / "screens"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 """How long anything may take that a page does; nothing is expected to."""
 
 Open = Callable[..., Page]

@@ -14,7 +14,6 @@ from tests.browser.conftest import SCREENS, Open, faked
 from tests.browser.stage import Stage
 from tests.unit.fake_readings import FakeReadings
 
-pytestmark = pytest.mark.timeout(300)  # the first one may wait for the compiler
 PHONE = {"width": 390, "height": 844}
 
 

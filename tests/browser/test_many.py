@@ -11,7 +11,6 @@ from slotcast.board.views import Window
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
-pytestmark = pytest.mark.timeout(300)  # the first one may wait for the compiler
 COUNT_EVENTS = """
     window.events = [];
     window.EventSource = class extends EventSource {

@@ -9,7 +9,7 @@ import time
 
 from slotcast.log.port import Committed, Log, LogUnavailable, NotYet
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def committed(log: Log, partition: int) -> Committed | None:

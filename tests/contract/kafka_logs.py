@@ -12,7 +12,7 @@ from slotcast.log.port import Batch, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
 from tests.servers import Broker
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 CLIENTS = ["kafka-python", "librdkafka"]
 
 

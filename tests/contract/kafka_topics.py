@@ -13,7 +13,8 @@ from kafka.admin import KafkaAdminClient
 from slotcast.settings import KafkaSettings
 
 MARKERS_S = 1.0
-"""Longest wait for what is open: it may stay open."""
+"""Longest wait for what is open where it may stay open."""
+PATIENCE_S = 60.0
 
 Record = tuple[bytes | None, bytes | None, int, bytes | None]
 
@@ -75,8 +76,12 @@ class KafkaTopics:
         with KafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers) as admin:
             admin.delete_records({TopicPartition(self.settings.ticks, partition): before_offset})
 
-    def records(self, topic: str, partition: int) -> list[Any]:
-        """Every committed record of a partition; a commit just made is waited for."""
+    def settled(self, topic: str, partition: int) -> list[Any]:
+        """Every record of a partition in which no transaction stays open."""
+        return self.records(topic, partition, PATIENCE_S)
+
+    def records(self, topic: str, partition: int, patience_s: float = MARKERS_S) -> list[Any]:
+        """Every committed record of a partition; a commit just made is waited for this long."""
         at = TopicPartition(topic, partition)
         consumer, onlooker = (
             KafkaConsumer(bootstrap_servers=self.settings.bootstrap_servers, isolation_level=level)
@@ -85,7 +90,7 @@ class KafkaTopics:
         consumer.assign([at])
         consumer.seek(at, consumer.beginning_offsets([at])[at])
         # A commit is answered before the partitions know of it.
-        last, deadline = onlooker.end_offsets([at])[at], time.monotonic() + MARKERS_S
+        last, deadline = onlooker.end_offsets([at])[at], time.monotonic() + patience_s
         while (end := consumer.end_offsets([at])[at]) < last and time.monotonic() < deadline:
             time.sleep(0.01)
         onlooker.close()

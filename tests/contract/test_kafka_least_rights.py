@@ -54,7 +54,7 @@ def make(secured: SecuredKafka) -> Callable[..., KafkaSettings]:
             "username": USER,
             "password": PASSWORD,
             "create_topics": False,
-            "session_timeout_ms": 1_000,
+            "session_timeout_ms": 3_000,
         }
         made = fresh_settings(secured.plain, **how | more)
         topic = {"num_partitions": 2, "replication_factor": 1}
@@ -102,8 +102,8 @@ def test_a_worker_answers_ticks_resets_and_dead_letters_with_these_rights(
     worker.stop()
     worker.run()
 
-    assert len(topics.records(settings.forecasts, 0)) == 1
-    assert len(topics.records(settings.dead_letters, 1)) == 1
+    assert len(topics.settled(settings.forecasts, 0)) == 1
+    assert len(topics.settled(settings.dead_letters, 1)) == 1
     topics.close()
 
 

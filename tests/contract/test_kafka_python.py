@@ -30,14 +30,14 @@ from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import AppendForbidden, CommitFailed, Committed, LogUnavailable
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
-from tests.contract.kafka_logs import fresh_settings, outbox, until_owned
+from tests.contract.kafka_logs import PATIENCE_S, fresh_settings, outbox, until_owned
 from tests.contract.kafka_topics import KafkaTopics, NoUtf8
 from tests.servers import Broker, free_ports
 
 
 @pytest.fixture
 def settings(kafka: Broker) -> KafkaSettings:
-    return fresh_settings(kafka, delivery_timeout_ms=3_000)
+    return fresh_settings(kafka)
 
 
 def library_of(log: KafkaLog) -> Any:
@@ -61,7 +61,7 @@ def test_a_client_that_finds_no_broker_leaves_no_thread() -> None:
         with pytest.raises(LogUnavailable):
             asked()
 
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_batch_with_many_names_that_are_no_utf8_is_copied_once(
@@ -202,7 +202,7 @@ def test_no_answer_is_a_failure_in_time(
     log.publish(outbox([b"first"], 1))
     monkeypatch.setattr(library_of(log)._transaction_manager, call, NoAnswer)
 
-    with pytest.raises(CommitFailed, match=f"no answer about the {what} in 3000 ms"):
+    with pytest.raises(CommitFailed, match=f"no answer about the {what} in 10000 ms"):
         log.publish(outbox([b"second"], 2))
 
     assert committed(log, 0) == Committed(1, "m")
@@ -329,4 +329,5 @@ def test_a_producer_that_failed_is_gone_with_its_thread(kafka: Broker) -> None:
         publisher.send(outbox([b"x" * 50_000], 1))
 
     assert publisher._producer is None
+    sender.join(PATIENCE_S)
     assert not sender.is_alive()

@@ -10,7 +10,6 @@ from kafka.admin import (
     ACL,
     ACLOperation,
     ACLPermissionType,
-    KafkaAdminClient,
     ResourcePattern,
     ResourceType,
 )
@@ -21,6 +20,7 @@ from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import AppendForbidden
 from slotcast.settings import HttpSettings, KafkaSettings, Settings
 from slotcast.store.memory import MemoryStore
+from tests.secured import create_acls
 from tests.servers import Broker, KafkaServer
 
 CHECKED = {
@@ -40,12 +40,12 @@ def settings_of(broker: Broker, *allowed: ACLOperation) -> KafkaSettings:
     """A tick topic of one's own; with `allowed`, everyone may do this and nothing else to it."""
     ticks = broker.fresh_topic(2)
     topic = ResourcePattern(ResourceType.TOPIC, ticks)
-    with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
-        rights = [
-            ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.ALLOW, topic)
-            for operation in allowed
-        ]
-        assert not rights or not admin.create_acls(rights)["failed"]
+    rights = [
+        ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.ALLOW, topic)
+        for operation in allowed
+    ]
+    if rights:
+        create_acls(broker, rights)
     return KafkaSettings(
         bootstrap_servers=broker.bootstrap, group=ticks, ticks=ticks, forecasts=f"f-{ticks}"
     )

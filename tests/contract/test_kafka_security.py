@@ -15,10 +15,11 @@ from slotcast.formats.choice import format_of
 from slotcast.log.kafka.client import NotAllowed
 from slotcast.log.kafka.driver import driver_of
 from slotcast.log.kafka.log import KafkaLog
-from slotcast.log.port import LogError
+from slotcast.log.port import Committed, LogError
 from slotcast.settings import KafkaSettings
 from slotcast_models.schema import TickSchema
 from tests.certificates import Authority
+from tests.contract.asking import committed
 from tests.contract.kafka_logs import CLIENTS, fresh_settings, outbox, until_owned, values
 from tests.secured import (
     KEY_PASSWORD,
@@ -48,13 +49,17 @@ def sasl_ssl(secured: SecuredKafka) -> dict[str, Any]:
         "ca_file": secured.authority.file,
         "username": USER,
         "password": PASSWORD,
-        "delivery_timeout_ms": 3_000,
+        "delivery_timeout_ms": 3_000,  # refusals come to an end
     }
+
+
+PATIENT = {"delivery_timeout_ms": 30_000}
+"""For who gets in: a broker's first answers take their time."""
 
 
 def known(secured: SecuredKafka, how: dict[str, Any]) -> KafkaSettings:
     """Topics of one's own, to which the user has the rights of SECURITY.md and no other."""
-    settings = fresh_settings(secured.plain, **how)
+    settings = fresh_settings(secured.plain, **how | PATIENT)
     allow(secured.plain, worker_rights(settings))
     return settings
 
@@ -69,6 +74,7 @@ def goes_round(settings: KafkaSettings) -> None:
         log.append(0, b"A", b"tick")
         assert values(log, 1) == [b"tick"]
         log.publish(outbox([b"forecast"], 1))
+        assert committed(log, 0) == Committed(1, "m")
         assert log.position(0) == 1
     finally:
         log.close()
@@ -222,7 +228,7 @@ def test_a_key_of_another_certificate_is_named(
 def test_a_user_without_rights_is_told_what_is_missing(
     secured: SecuredKafka, sasl_ssl: dict[str, Any]
 ) -> None:
-    settings = fresh_settings(secured.plain, **sasl_ssl)
+    settings = fresh_settings(secured.plain, **sasl_ssl | PATIENT)
     rights = worker_rights(settings)
     allow(secured.plain, [one for one in rights if one.resource.resource_name != settings.group])
 
@@ -231,7 +237,7 @@ def test_a_user_without_rights_is_told_what_is_missing(
 
 
 def test_producers_get_in_the_same_way(secured: SecuredKafka, sasl_ssl: dict[str, Any]) -> None:
-    settings = fresh_settings(secured.plain, **sasl_ssl)
+    settings = fresh_settings(secured.plain, **sasl_ssl | PATIENT)
     allow(secured.plain, producer_rights(settings))
     form = format_of(TickSchema.default())
 

@@ -31,7 +31,7 @@ NOTE = CommitNote(0, 7, "bundle", "numerics")
 
 @pytest.fixture(params=CLIENTS)
 def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
-    times = {"session_timeout_ms": 1_000, "transaction_timeout_ms": 60_000}
+    times = {"session_timeout_ms": 3_000, "transaction_timeout_ms": 60_000}
     return fresh_settings(kafka, client=request.param, **times)
 
 
@@ -257,6 +257,7 @@ def test_expired_offsets_stop_the_worker_with_the_command_that_restores_them(
     for offset in (42, 43, 44):
         column = [Forecasts(0, [41], [1], [b"A"], [forecast])] if offset == 42 else []
         first.publish(Outbox(column, [], {0: Committed(offset, note_of(first))}))
+    assert committed(first, 0) == Committed(44, note_of(first))
     first.close()
     tp = TopicPartition(settings.ticks, 0)
     with KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers) as admin:

@@ -22,7 +22,7 @@ from tests.servers import Broker
 @pytest.fixture(params=CLIENTS)
 def settings(kafka: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
     return fresh_settings(
-        kafka, client=request.param, instance_id="worker-0", delivery_timeout_ms=3_000
+        kafka, client=request.param, instance_id="worker-0", transaction_timeout_ms=60_000
     )
 
 
@@ -33,7 +33,7 @@ def outbox(offset: int, *values: bytes) -> Outbox:
 
 
 def values(topics: KafkaTopics) -> list[bytes]:
-    return [record.value for record in topics.records(topics.settings.forecasts, 0)]
+    return [record.value for record in topics.settled(topics.settings.forecasts, 0)]
 
 
 def raw_producer(settings: KafkaSettings, name: str) -> KafkaProducer:

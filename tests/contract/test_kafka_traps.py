@@ -125,7 +125,7 @@ def test_a_committed_offset_that_a_transaction_may_move_is_not_told(
     begun = time.monotonic()
     with pytest.raises(NotYet, match=r"may still move the offset of ticks-\w+-0"):
         log.committed(0)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 20  # the transaction lasts for 60 s
     assert committed(log, 1) is None
 
     other.commit_transaction()
@@ -188,7 +188,7 @@ def test_a_worker_that_polls_too_late_loses_everything_and_may_not_commit(
         lost |= set(brought.lost)
         gained |= set(brought.gained)
     assert lost == {0, 1}
-    log.publish(outbox([b"in time"], 1))
+    publish_at_last(log, outbox([b"in time"], 1))
     log.close()
 
 
@@ -264,7 +264,7 @@ def keep_feeding(log: KafkaLog, topics: KafkaTopics) -> list[Any]:
 def test_a_stalled_partition_is_not_hidden_by_one_that_delivers(
     settings: KafkaSettings, topics: KafkaTopics
 ) -> None:
-    log = KafkaLog(settings, stall_s=1.0)
+    log = KafkaLog(settings, stall_s=4.0)
     until_owned(log, {0, 1})
     log.go(0, 0)
     log.go(1, 0)
@@ -285,7 +285,7 @@ def test_a_stalled_partition_is_not_hidden_by_one_that_delivers(
 def test_where_sending_back_does_not_help_the_consumer_is_replaced(
     settings: KafkaSettings, topics: KafkaTopics
 ) -> None:
-    log = KafkaLog(settings, stall_s=1.0)
+    log = KafkaLog(settings, stall_s=4.0)
     until_owned(log, {0, 1})
     log.go(0, 0)
     log.go(1, 0)
@@ -342,6 +342,7 @@ def test_a_poll_does_not_lose_records_over_a_partition_that_cannot_be_sent_back(
     log.go(0, 0)
     log.go(1, 0)
     log._places.go(0, 1)  # what is there begins earlier
+    log._places._places[0].silent_s = PATIENCE_S  # so that it is looked at in the first poll
     resume, refused = log._member.resume, list[int]()
 
     def resume_at_last(partition: int, offset: int) -> None:
@@ -351,7 +352,7 @@ def test_a_poll_does_not_lose_records_over_a_partition_that_cannot_be_sent_back(
         resume(partition, offset)
 
     monkeypatch.setattr(log._member, "resume", resume_at_last)
-    log._stall_s = 0.5
+    log._stall_s = PATIENCE_S / 2
 
     found = {(b.partition, v) for b in batches(log, 2) for v in b.values}
 

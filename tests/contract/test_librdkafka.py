@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,11 @@ def test_a_token_of_another_kind_is_refused() -> None:
 
 
 def test_a_long_poll_is_no_missed_poll(kafka: Broker) -> None:
-    times = {"session_timeout_ms": 1_000, "max_poll_interval_ms": 1_000}
+    times = {"session_timeout_ms": 3_000, "max_poll_interval_ms": 3_000}
     log = KafkaLog(fresh_settings(kafka, **times, client="librdkafka"))
     until_owned(log, {0, 1})
 
-    assert not log.poll(3_000, 100).lost
+    assert not log.poll(7_000, 100).lost
 
     log.publish(outbox([b"f"], 1))
     log.close()
@@ -210,8 +211,11 @@ def test_a_read_that_was_given_up_leaves_nothing_for_the_next(
 
 def threads() -> int:
     """How many the library has; kafka-python's, which end when they like, do not count."""
-    names = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
-    return sum(name.startswith("rdk:") for name in names)
+    count = 0
+    for task in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it has ended meanwhile
+            count += task.read_text().startswith("rdk:")
+    return count
 
 
 def test_a_producer_that_was_thrown_away_takes_its_threads_along(settings: KafkaSettings) -> None:
@@ -225,7 +229,7 @@ def test_a_producer_that_was_thrown_away_takes_its_threads_along(settings: Kafka
 
     producer.discard()
 
-    assert threads() == before
+    until(lambda: threads() <= before)
     with pytest.raises(LogError, match="thrown away"):
         producer.begin()
 

@@ -210,7 +210,7 @@ def test_a_full_redis_takes_no_part_of_a_batch(server: RedisServer) -> None:
 
 
 def test_a_frozen_redis_is_unavailable_in_time_and_usable_again(server: RedisServer) -> None:
-    store = open_store(server.url, "p", timeout_s=0.3)
+    store = open_store(server.url, "p", timeout_s=1.0)
     claim = store.claim(0, "t")
     server.suspend()
     started = time.monotonic()
@@ -220,7 +220,7 @@ def test_a_frozen_redis_is_unavailable_in_time_and_usable_again(server: RedisSer
             ask(0)
     with pytest.raises(StoreUnavailable):
         store.write(0, claim, rows(1), b"h")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     server.resume()
 
     # Redis may still execute what it was sent: only a new claim is safe.

@@ -34,7 +34,6 @@ from tests.servers import Broker
 
 SCRAPE_S = int(CONFIG["global"]["scrape_interval"].removesuffix("s"))
 PARTITIONS = 2
-pytestmark = pytest.mark.timeout(300)
 VARIABLES = {
     item["name"]: item["allValue"] if item["includeAll"] else item["current"]["value"]
     for dashboard in DASHBOARDS.values()

@@ -17,7 +17,6 @@ from tests.deploy.queries import RULES
 from tests.deploy.stack import Stack
 
 PATIENCE_S = 90.0
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,8 @@ targets = [{ name = "price", gt = 0, log = true }]
 features = [{ name = "volume", ge = 0 }]
 max_ahead_ms = 100000000000
 """
+PATIENCE_S = 120.0
+"""For a process to start or to end; a busy machine takes its time."""
 STAMP_MS = round(time.time() * 1e3)
 """The present: a broker deletes records whose timestamps are older than its retention."""
 
@@ -102,6 +104,7 @@ max_poll_ticks = 200
         self.topics = KafkaTopics(self.settings.kafka)
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self._begun = 0
         self._log = folder / "serve.log"
 
     @property
@@ -117,13 +120,13 @@ max_poll_ticks = 200
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"} | environment,
             )
-        self._wait_for(lambda: self._find_url(self.process.pid), "no address in the log")
+        self._wait_for(self._find_url, "no address in the log")
 
-    def _find_url(self, pid: int) -> bool:
+    def _find_url(self) -> bool:
         found = re.findall(r"serving on (http://\S+)", self._log.read_text())
-        fresh = found and found[-1] != self.url
-        self.url = found[-1] if fresh else self.url
-        return bool(fresh)
+        if fresh := len(found) > self._begun:
+            self._begun, self.url = len(found), found[-1]
+        return fresh
 
     def kill(self) -> None:
         """kill -9."""
@@ -136,14 +139,14 @@ max_poll_ticks = 200
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def get(self, path: str) -> Any:
-        with urlopen(self.url + path) as answer:
+        with urlopen(self.url + path, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def text(self, path: str) -> str:
-        with urlopen(self.url + path) as answer:
+        with urlopen(self.url + path, timeout=PATIENCE_S) as answer:
             return answer.read().decode()
 
     def post(self, path: str, body: Any = None) -> tuple[int, Any]:
@@ -151,14 +154,14 @@ max_poll_ticks = 200
         request = Request(
             self.url + path, data, {"Content-Type": "application/json"}, method="POST"
         )
-        with urlopen(request) as answer:
+        with urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
 
     def log_tail(self, lines: int = 30) -> str:
         """The last lines that the worker logged."""
         return "\n".join(self._log.read_text().splitlines()[-lines:])
 
-    def wait_committed(self, ends: Sequence[int], timeout_s: float = 60.0) -> None:
+    def wait_committed(self, ends: Sequence[int], timeout_s: float = PATIENCE_S) -> None:
         """Wait until the worker has committed these offsets (an empty partition: 0)."""
 
         def done() -> bool:
@@ -171,11 +174,13 @@ max_poll_ticks = 200
 
         self._wait_for(done, f"not committed to {ends}", timeout_s)
 
-    def _wait_for(self, ready: Any, complaint: str, timeout_s: float = 30.0) -> None:
+    def _wait_for(self, ready: Any, complaint: str, timeout_s: float = PATIENCE_S) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + timeout_s
-        while not ready():
-            assert self.process is not None
-            ended = self.process.poll()
+        while True:
+            ended = self.process.poll()  # first: it may be ready and then be killed
+            if ready():
+                return
             if ended is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{complaint} (exit code {ended}):\n{self.log_tail()}")
             time.sleep(0.05)

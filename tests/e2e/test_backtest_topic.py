@@ -13,8 +13,6 @@ from slotcast.cli import app
 from tests.servers import Broker
 from tests.unit.test_train_command import sensor_file
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(autouse=True)
 def _own_signals(monkeypatch: pytest.MonkeyPatch) -> None:

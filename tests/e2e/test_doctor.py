@@ -27,6 +27,7 @@ from slotcast.commands import topics
 from slotcast.log.kafka.setup import TopicReport
 from slotcast.partition import CommitNote
 from tests.contract.test_kafka_rights import broker as checking_broker
+from tests.secured import create_acls
 from tests.servers import Broker, RedisServer
 
 __all__ = ["checking_broker"]  # a fixture
@@ -55,7 +56,6 @@ def configure(kafka: Broker, redis: RedisServer, redis_prefix: str, tmp_path: Pa
                     f'ticks = "{redis_prefix}-ticks"',
                     f'forecasts = "{redis_prefix}-forecasts"',
                     f'dead_letters = "{redis_prefix}-dead"',
-                    "delivery_timeout_ms = 1000",
                     *kafka_lines,
                     "[store]",
                     f'redis_url = "{url}"',
@@ -111,7 +111,9 @@ def test_all_is_well_once_the_topics_are_there(configure: Configure) -> None:
 
 
 def test_servers_that_do_not_answer_fail_and_say_what_to_set(configure: Configure) -> None:
-    config = configure(bootstrap="127.0.0.1:1", url="redis://127.0.0.1:1/0")
+    config = configure(
+        "delivery_timeout_ms = 1000", bootstrap="127.0.0.1:1", url="redis://127.0.0.1:1/0"
+    )
 
     code, found = checked(config)
 
@@ -229,12 +231,11 @@ def test_rights_that_lack_are_named(checking_broker: Broker, configure: Configur
         if line.startswith("ticks")
     )
     topic = ResourcePattern(ResourceType.TOPIC, ticks)
-    with KafkaAdminClient(bootstrap_servers=checking_broker.bootstrap) as admin:
-        rights = [
-            ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.ALLOW, topic)
-            for operation in (ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
-        ]
-        assert not admin.create_acls(rights)["failed"]
+    rights = [
+        ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.ALLOW, topic)
+        for operation in (ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    ]
+    create_acls(checking_broker, rights)
 
     done = command("doctor", "--config", str(config))
 

@@ -72,7 +72,6 @@ ticks = "{name}"
 forecasts = "{name}-forecasts"
 dead_letters = "{name}-dead-letters"
 partitions = 2
-delivery_timeout_ms = 3000
 security_protocol = "SASL_SSL"
 username = "{USER}"
 ca_file = "{kafka.authority.file}"
@@ -104,7 +103,7 @@ def run(config: Path, *arguments: str, **changes: str) -> subprocess.CompletedPr
         command,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
         env=environment(**changes),
     )
@@ -129,7 +128,7 @@ def has_no_secret(said: str) -> None:
 
 
 def found(log: Path, process: subprocess.Popen[bytes], pattern: str) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (match := re.search(pattern, log.read_text())):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -138,7 +137,7 @@ def found(log: Path, process: subprocess.Popen[bytes], pattern: str) -> str:
 
 
 def until_stepped(client: httpx.Client, ticks: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while client.get("/summary").json()["ticks"] < ticks:
         assert time.monotonic() < deadline, client.get("/health").text
         time.sleep(0.05)
@@ -159,7 +158,7 @@ def test_a_worker_works_with_every_secret_and_tells_none(config: Path) -> None:
             answers.append(client.post("/reset", json={"all": True}, headers=bearer))
         said += [run(config, *words) for words in COMMANDS]
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert worker.wait(120) == 0
 
     assert [one.returncode for one in said] == [0] * len(said), [one.stderr for one in said]
     assert [answer.status_code for answer in answers[-2:]] == [401, 200]
@@ -173,7 +172,7 @@ def test_a_worker_works_with_every_secret_and_tells_none(config: Path) -> None:
 
 @pytest.mark.parametrize("words", [["serve"], ["simulate", "--ticks", "1"], ["doctor"]])
 def test_a_wrong_password_ends_commands_with_the_way_out(config: Path, words: list[str]) -> None:
-    done = run(config, *words, password=WRONG)
+    done = run(config, *words, password=WRONG, SLOTCAST_KAFKA__DELIVERY_TIMEOUT_MS="3000")
     said = done.stdout + done.stderr
 
     assert done.returncode == 1

@@ -16,10 +16,7 @@ from tests.servers import Broker
 from tests.unit.test_train_command import FAST, sensor_file
 
 # Keras 3.15 turns tensors into arrays in a way that numpy 2 calls deprecated.
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from pathlib import Path
 
 from slotcast.log.memory.log import MemoryBroker
@@ -16,7 +17,7 @@ from tests.faults.report import Fault
 from tests.faults.ticks import Laps, Stream
 
 PARTITIONS = 4
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 Make = Callable[[str | None], Serving]
 
 
@@ -48,12 +49,20 @@ class Group:
         laps = [Laps(ticks) for ticks in self._stream.ticks]
         self._stream = self._stream._replace(ticks=laps)
 
+    def until_shared(self) -> list[set[int]]:
+        """Wait until every worker has its share and every partition is live; the shares."""
+
+        def shared() -> bool:
+            shares[:] = map(live_of, self.workers)
+            return all(shares) and sorted(chain(*shares)) == sorted(self._partitions)
+
+        shares: list[set[int]] = []
+        self.until(shared, "not all partitions are live")
+        return shares
+
     def feed(self, at_once: int = 4) -> None:
         """Let ticks flow once every worker has its share and every partition is live."""
-        self.until(
-            lambda: all(map(live_of, self.workers)) and self.live() == self._partitions,
-            "not all partitions are live",
-        )
+        self.until_shared()
         self.watcher = Watcher(self.workers[0].kafka, len(self._partitions))
         self.feeder = Feeder(self.workers[0].kafka, self._stream.ticks, at_once)
 

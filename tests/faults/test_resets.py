@@ -67,7 +67,7 @@ def test_resets_at_any_worker_are_exact_while_one_dies(
     group: Callable[..., Group], fault: Fault
 ) -> None:
     """Instruments outnumber slots: many of those that are reset are paged out."""
-    workers = group(session_timeout_ms=2_000, transaction_timeout_ms=4_000)
+    workers = group(session_timeout_ms=4_000, transaction_timeout_ms=4_000)
     pair = [workers.join("worker-0"), workers.join("worker-1")]
     workers.feed()
     keys = {key for ticks in stream(PARTITIONS).ticks for key, *_ in ticks[:500] if key}

@@ -22,8 +22,8 @@ def test_the_survivor_of_a_kill_inside_a_transaction_takes_over(
     workers = group(session_timeout_ms=6_000, transaction_timeout_ms=10_000)
     victim = workers.join("worker-0", SLOTCAST_FAILPOINT="after-offsets:40")
     survivor = workers.join("worker-1")
+    orphans, own = workers.until_shared()
     workers.feed()
-    orphans, own = live_of(victim), live_of(survivor)
 
     workers.until_killed(victim)
     died_s = time.monotonic()
@@ -46,10 +46,11 @@ def test_a_worker_frozen_past_every_timeout_publishes_nothing_when_it_wakes(
     workers = group(
         session_timeout_ms=2_000, transaction_timeout_ms=4_000, max_poll_interval_ms=4_000
     )
-    zombie = workers.join("worker-0", SLOTCAST_FAILPOINT=f"{point}:20:SIGSTOP")
+    zombie = workers.join("worker-0", SLOTCAST_FAILPOINT=f"{point}:60:SIGSTOP")
     workers.join("worker-1")
-    workers.feed()
+    workers.until_shared()
     given = gained(zombie)
+    workers.feed()
 
     workers.until(lambda: is_stopped(zombie), "the worker did not stop")
     fault.injected()
@@ -72,10 +73,10 @@ def test_a_worker_frozen_past_every_timeout_publishes_nothing_when_it_wakes(
 
 @pytest.mark.fault("rolling restart")
 def test_a_rolling_restart_moves_no_partition(group: Callable[..., Group], fault: Fault) -> None:
-    workers = group(session_timeout_ms=20_000, max_poll_interval_ms=20_000)
+    workers = group(session_timeout_ms=120_000, max_poll_interval_ms=120_000)
     pair = [workers.join("worker-0"), workers.join("worker-1")]
+    shares = workers.until_shared()
     workers.feed()
-    shares = [live_of(worker) for worker in pair]
     fault.takeover_s = fault.still_s = 0.0
 
     for restarted, other, share in ((*pair, shares[0]), (*pair[::-1], shares[1])):

@@ -64,7 +64,7 @@ def test_interpreted_loops_give_the_bits_of_the_compiled_ones(
         cwd=ROOT,
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         check=True,
-        timeout=100,
+        timeout=500,
     )
 
     compiled = named_bytes(compiled_story)

@@ -19,11 +19,8 @@ from tests.unit.test_train_command import FAST, embedded_log
 
 PICTURES = ("forecast", "rolling_skill", "coverage", "errors", "free_run")
 
-pytestmark = [
-    pytest.mark.timeout(300),  # the loops are compiled first, if no test did so before
-    # Keras 3.15 turns tensors into arrays in a way that numpy 2 calls deprecated.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+# Keras 3.15 turns tensors into arrays in a way that numpy 2 calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from tests.streams import LEVEL, PRICE, eager, part, predictor, scripted
 
 SKIP = 240
 DAILY = TickSchema(targets=(Quantity(name="load"),), kind="sensor", step_ms=HOUR_MS, seasons=(24,))
-pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
 
 
 def daily(n: int = 900, seed: int = 0) -> Columns:

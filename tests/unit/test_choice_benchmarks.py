@@ -32,7 +32,6 @@ from slotcast_models.schema import Quantity, TickSchema
 from tests.made_up_sets import WALK, side_by_side
 from tests.streams import predictor
 
-pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
 Floats = NDArray[np.float64]
 SENSOR = TickSchema(targets=(Quantity(name="level"),), kind="sensor")
 

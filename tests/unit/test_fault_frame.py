@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from dataclasses import asdict
 from threading import Thread
 
@@ -90,11 +91,15 @@ def test_the_proxy_breaks_the_one_answer_it_was_told_to(how: How, heard: list[in
     proxy = Proxy(port, echo.port)
     rule = proxy.break_replies(Asked.END_TXN, how)
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.settimeout(0.3)
-
+        client.settimeout(30)
         assert ask(client, Asked.PRODUCE, 1) == struct.pack(">ii", 4, 1)
+        if how == "lost":
+            client.settimeout(0.3)
         assert ask(client, Asked.END_TXN, 2) == b""
 
+    deadline = time.monotonic() + 30
+    while (rule.hits, echo.heard) != (1, heard) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert rule.hits == 1
     assert echo.heard == heard
     proxy.close()

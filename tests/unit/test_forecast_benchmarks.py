@@ -31,7 +31,6 @@ from slotcast_models.schema import Quantity, TickSchema
 from tests.made_up_sets import WALK, side_by_side
 from tests.streams import LEVEL, predictor
 
-pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
 Floats = NDArray[np.float64]
 HOUR_NS = HOUR_MS * 10**6
 ROWS, SCALING, FIRST, DAY = 260, 100, 150, 24

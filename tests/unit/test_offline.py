@@ -38,7 +38,6 @@ def pattern(periods: int) -> Columns:
     return columns(np.tile(once, periods))
 
 
-@pytest.mark.timeout(300)  # the fold's loops are compiled first, if no test did so before
 def test_a_period_far_beyond_the_window_is_learnt_one_step_at_a_time(keras: Any) -> None:
     from slotcast_models.learner import LearningRule
     from slotcast_models.network import build_network
@@ -70,7 +69,6 @@ def test_no_model_with_a_window_of_three_steps_learns_that_period() -> None:
     assert best > 0.4 * persistence
 
 
-@pytest.mark.timeout(300)
 def test_eight_market_features_have_names_and_the_last_of_them_is_learnt_from() -> None:
     names = ("open", "high", "low", "volume", "bid", "ask", "spread", "flow")
     close = TickSchema(targets=("close",), kind="sensor")  # type: ignore[arg-type]

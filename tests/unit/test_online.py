@@ -17,8 +17,6 @@ from tests.streams import columns
 PAIR = TickSchema(targets=(Quantity(name="a"), Quantity(name="b")), kind="sensor")
 WARM, TICKS, INSTRUMENTS = 200, 420, 2
 
-pytestmark = pytest.mark.timeout(300)  # the loops are compiled first, if no test did so before
-
 
 def ticks(seed: int = 0) -> Columns:
     """Two instruments by turns; values that fall back half the way."""

@@ -54,7 +54,6 @@ def faults_in(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(400)  # the loops are compiled first, if no test did so before
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_every_block_gives_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,7 +34,6 @@ FAST = ["--cell", "gru:4", "--epochs", "2", "--window", "8", "--rate", "0.01"]
 
 # Keras 3.15 turns tensors into arrays in a way that numpy 2 calls deprecated.
 pytestmark = [
-    pytest.mark.timeout(300),  # the loops are compiled first, if no test did so before
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.usefixtures("_quiet_process"),
 ]

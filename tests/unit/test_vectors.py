@@ -205,7 +205,6 @@ def trained(keras: Any, numbers: int) -> Any:
     return training
 
 
-@pytest.mark.timeout(300)
 def test_opposite_instruments_are_told_apart_by_their_vectors(keras: Any) -> None:
     plain, told = trained(keras, 0), trained(keras, 2)
 
