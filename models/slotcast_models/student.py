@@ -7,11 +7,13 @@ predictor is, not at ticks.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 STEPS = 60
 PRECISION = 1e-13
 
 
+@cache  # 500 of them, 14 ms, for every predictor of a process
 def t_quantile(p: float, degrees: int) -> float:
     """The value that a share `p` >= 0.5 of Student's t with so many degrees of freedom is below.
 
