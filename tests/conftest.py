@@ -18,17 +18,13 @@ import pytest
 import redis
 
 from tests.faults.report import tell
-from tests.servers import ROOT, Broker, KafkaServer, RedisServer
+from tests.servers import MOST_PROCESSES, ROOT, Broker, KafkaServer, RedisServer
 
 # The machine's speed proves nothing, and the same code gives the same result: examples are drawn
 # anew with `--hypothesis-profile=fresh` only, where one that fails is printed to be pasted back.
 hypothesis.settings.register_profile("slotcast", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("fresh", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("slotcast")
-
-
-MOST_PROCESSES = 6
-"""Each may start a broker and import TensorFlow: some 1.5 GB."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -27,12 +27,11 @@ from kafka.admin import (
 from slotcast.log.kafka.takeover import transactional_id
 from slotcast.settings import KafkaSettings
 from tests.certificates import Authority, Certificate
-from tests.servers import ROOT, Broker, KafkaServer, RedisServer, free_ports
+from tests.servers import PATIENCE_S, ROOT, Broker, KafkaServer, RedisServer, free_ports
 
 USER, PASSWORD = "wells", "Tr0ub4dor&3"
 """Who is let in by both."""
 KEY_PASSWORD = "open sesame"
-HEEDED_S = 30
 
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LOGIN = "org.apache.kafka.common.security"
@@ -161,7 +160,7 @@ def create_acls(broker: Broker, acls: Sequence[ACL]) -> None:
     """Make these, and wait: a broker heeds them a little after it has agreed to them."""
     with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
         assert not admin.create_acls(acls)["failed"]
-        deadline = time.monotonic() + HEEDED_S
+        deadline = time.monotonic() + PATIENCE_S
         while not all(admin.describe_acls(one)[0] for one in acls):
             assert time.monotonic() < deadline
             time.sleep(0.05)

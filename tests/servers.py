@@ -29,6 +29,12 @@ from kafka.errors import KafkaError
 
 ROOT = Path(__file__).resolve().parents[1]
 KAFKA_LIBS = ROOT / "build" / "kafka" / "libs"
+PATIENCE_S = 120.0
+"""How long a test waits for what must come; a busy machine takes its time."""
+MOST_PROCESSES = 6
+"""Of a parallel run. Each may start a broker and import TensorFlow: some 1.5 GB."""
+PORTS = 2_000
+"""Of each process, from 20,000 on."""
 
 
 class ServerMissingError(RuntimeError):
@@ -46,13 +52,13 @@ def free_ports(count: int) -> list[int]:
     process of a parallel run has a range of its own, since a server takes its port a little later.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 20_000 + 2_000 * (process % 6)
+    first = 20_000 + PORTS * (process % MOST_PROCESSES)
     held: list[socket.socket] = []
     try:
         while len(held) < count:
             listener = socket.socket()
             try:
-                listener.bind(("127.0.0.1", first + secrets.randbelow(2_000)))
+                listener.bind(("127.0.0.1", first + secrets.randbelow(PORTS)))
                 held.append(listener)
             except OSError:
                 listener.close()
@@ -71,7 +77,7 @@ class Server(ABC):
     """One server program: started, stopped, killed, suspended and restarted by its process id."""
 
     name: str
-    start_timeout_s = 120.0
+    start_timeout_s = PATIENCE_S
     stop_timeout_s = 30.0
 
     def __init__(self) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import time
 
 from slotcast.log.port import Committed, Log, LogUnavailable, NotYet
-
-PATIENCE_S = 60
+from tests.servers import PATIENCE_S
 
 
 def committed(log: Log, partition: int) -> Committed | None:

@@ -10,9 +10,8 @@ from typing import Any
 from slotcast.log.kafka.log import KafkaLog
 from slotcast.log.port import Batch, Committed, Forecasts, LogError, Outbox
 from slotcast.settings import KafkaSettings
-from tests.servers import Broker
+from tests.servers import PATIENCE_S, Broker
 
-PATIENCE_S = 60
 CLIENTS = ["kafka-python", "librdkafka"]
 
 

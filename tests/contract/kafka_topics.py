@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from slotcast.settings import KafkaSettings
+from tests.servers import PATIENCE_S
 
 MARKERS_S = 1.0
 """Longest wait for what is open where it may stay open."""
-PATIENCE_S = 60.0
 
 Record = tuple[bytes | None, bytes | None, int, bytes | None]
 
@@ -61,7 +62,10 @@ class KafkaTopics:
         return self._producer._accumulator.append(at, timestamp_ms, key, value, headers)[0]
 
     def abort_one(self, partition: int) -> int:
-        """Send a record and abort it: two offsets that no reader of committed records sees."""
+        """Send a record and abort it: two offsets that no reader of committed records sees.
+
+        No other transaction is open there.
+        """
         producer = KafkaProducer(
             bootstrap_servers=self.settings.bootstrap_servers, transactional_id=uuid.uuid4().hex
         )
@@ -70,6 +74,9 @@ class KafkaTopics:
         producer.send(self.settings.ticks, b"aborted", b"k", partition=partition).get(30)
         producer.abort_transaction()
         producer.close()
+        at = TopicPartition(self.settings.ticks, partition)
+        with self._consumer("read_committed") as consumer:
+            self._until_settled(consumer, at, PATIENCE_S)
         return 2
 
     def trim(self, partition: int, before_offset: int) -> None:
@@ -83,22 +90,29 @@ class KafkaTopics:
     def records(self, topic: str, partition: int, patience_s: float = MARKERS_S) -> list[Any]:
         """Every committed record of a partition; a commit just made is waited for this long."""
         at = TopicPartition(topic, partition)
-        consumer, onlooker = (
-            KafkaConsumer(bootstrap_servers=self.settings.bootstrap_servers, isolation_level=level)
-            for level in ("read_committed", "read_uncommitted")
-        )
-        consumer.assign([at])
-        consumer.seek(at, consumer.beginning_offsets([at])[at])
-        # A commit is answered before the partitions know of it.
-        last, deadline = onlooker.end_offsets([at])[at], time.monotonic() + patience_s
+        with self._consumer("read_committed") as consumer:
+            consumer.assign([at])
+            consumer.seek(at, consumer.beginning_offsets([at])[at])
+            end = self._until_settled(consumer, at, patience_s)
+            found: list[Any] = []
+            while consumer.position(at) < end:
+                found += consumer.poll(1_000).get(at, [])
+        return found
+
+    def _until_settled(self, consumer: Any, at: TopicPartition, patience_s: float) -> int:
+        """The end for readers of committed records, once they see all that is there now.
+
+        The end of a transaction is answered before the partitions know of it.
+        """
+        with self._consumer("read_uncommitted") as onlooker:
+            last, deadline = onlooker.end_offsets([at])[at], time.monotonic() + patience_s
         while (end := consumer.end_offsets([at])[at]) < last and time.monotonic() < deadline:
             time.sleep(0.01)
-        onlooker.close()
-        found: list[Any] = []
-        while consumer.position(at) < end:
-            found += consumer.poll(1_000).get(at, [])
-        consumer.close()
-        return found
+        return int(end)
+
+    def _consumer(self, isolation_level: str) -> Any:
+        servers = self.settings.bootstrap_servers
+        return closing(KafkaConsumer(bootstrap_servers=servers, isolation_level=isolation_level))
 
     def close(self) -> None:
         self._producer.close()

@@ -33,8 +33,7 @@ from tests.secured import (
     secured_kafka,
     worker_rights,
 )
-
-PATIENCE_S = 30
+from tests.servers import PATIENCE_S
 
 
 @pytest.fixture(scope="module")

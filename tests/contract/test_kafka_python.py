@@ -30,9 +30,9 @@ from slotcast.log.kafka.topics import ensure_topics
 from slotcast.log.port import AppendForbidden, CommitFailed, Committed, LogUnavailable
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
-from tests.contract.kafka_logs import PATIENCE_S, fresh_settings, outbox, until_owned
+from tests.contract.kafka_logs import fresh_settings, outbox, until_owned
 from tests.contract.kafka_topics import KafkaTopics, NoUtf8
-from tests.servers import Broker, free_ports
+from tests.servers import PATIENCE_S, Broker, free_ports
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import (
     CLIENTS,
-    PATIENCE_S,
     batches,
     fresh_settings,
     outbox,
@@ -47,7 +46,7 @@ from tests.contract.kafka_logs import (
     values,
 )
 from tests.contract.kafka_topics import KafkaTopics
-from tests.servers import Broker, KafkaServer
+from tests.servers import PATIENCE_S, Broker, KafkaServer
 
 
 @pytest.fixture(params=CLIENTS)

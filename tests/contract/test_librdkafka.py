@@ -29,7 +29,6 @@ from slotcast.log.port import (
 from slotcast.settings import KafkaSettings
 from tests.contract.asking import committed
 from tests.contract.kafka_logs import (
-    PATIENCE_S,
     fresh_settings,
     outbox,
     owned,
@@ -40,7 +39,7 @@ from tests.contract.kafka_logs import (
 )
 from tests.contract.kafka_topics import KafkaTopics
 from tests.faults.proxy import ProxiedKafka
-from tests.servers import Broker
+from tests.servers import PATIENCE_S, Broker
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from slotcast.settings import KafkaSettings, Settings, WorkerSettings
 from slotcast.store.memory import MemoryStore
 from slotcast_models.schema import TickSchema
 from tests.contract.kafka_topics import KafkaTopics, Record
+from tests.servers import PATIENCE_S
 
 PRICE = """
 [schema]
@@ -33,8 +34,6 @@ targets = [{ name = "price", gt = 0, log = true }]
 features = [{ name = "volume", ge = 0 }]
 max_ahead_ms = 100000000000
 """
-PATIENCE_S = 120.0
-"""For a process to start or to end; a busy machine takes its time."""
 STAMP_MS = round(time.time() * 1e3)
 """The present: a broker deletes records whose timestamps are older than its retention."""
 

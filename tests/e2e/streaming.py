@@ -12,9 +12,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from slotcast.settings import KafkaSettings
 from tests.contract.kafka_topics import KafkaTopics, Record
+from tests.servers import PATIENCE_S
 
 PAUSE_S = 0.02
-PATIENCE_S = 60.0
 """A broker may be away for a while."""
 
 

@@ -11,11 +11,10 @@ from threading import Timer
 import pytest
 
 from tests.e2e.running import PRICE, Serving, market_ticks
-from tests.servers import Broker
+from tests.servers import PATIENCE_S, Broker
 from tests.unit.test_docs import blocks
 
 TICKS = 100
-PATIENCE_S = 40.0
 SAMPLES = blocks("python", "docs/consuming.md")
 
 

@@ -34,6 +34,7 @@ from tests.secured import (
     secured_redis,
     worker_rights,
 )
+from tests.servers import PATIENCE_S
 
 TOKEN, WRONG = "t0ken of nobody else", "hunter2 hunter2"
 SECRETS = (PASSWORD, KEY_PASSWORD, TOKEN, WRONG)
@@ -103,7 +104,7 @@ def run(config: Path, *arguments: str, **changes: str) -> subprocess.CompletedPr
         command,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         check=False,
         env=environment(**changes),
     )
@@ -128,7 +129,7 @@ def has_no_secret(said: str) -> None:
 
 
 def found(log: Path, process: subprocess.Popen[bytes], pattern: str) -> str:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not (match := re.search(pattern, log.read_text())):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -137,7 +138,7 @@ def found(log: Path, process: subprocess.Popen[bytes], pattern: str) -> str:
 
 
 def until_stepped(client: httpx.Client, ticks: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while client.get("/summary").json()["ticks"] < ticks:
         assert time.monotonic() < deadline, client.get("/health").text
         time.sleep(0.05)
@@ -158,7 +159,7 @@ def test_a_worker_works_with_every_secret_and_tells_none(config: Path) -> None:
             answers.append(client.post("/reset", json={"all": True}, headers=bearer))
         said += [run(config, *words) for words in COMMANDS]
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(120) == 0
+        assert worker.wait(PATIENCE_S) == 0
 
     assert [one.returncode for one in said] == [0] * len(said), [one.stderr for one in said]
     assert [answer.status_code for answer in answers[-2:]] == [401, 200]

@@ -15,9 +15,9 @@ from tests.e2e.streaming import Feeder, Onlooker, Watcher
 from tests.faults.oracle import judge
 from tests.faults.report import Fault
 from tests.faults.ticks import Laps, Stream
+from tests.servers import PATIENCE_S
 
 PARTITIONS = 4
-PATIENCE_S = 120.0
 Make = Callable[[str | None], Serving]
 
 
@@ -70,10 +70,6 @@ class Group:
         if self.feeder:
             self.feeder.stop()
             self.watcher.stop()
-
-    def live(self) -> set[int]:
-        """Partitions that some worker has live."""
-        return set().union(*(live_of(worker) for worker in self.workers))
 
     def until(
         self, condition: Callable[[], bool], complaint: str, patience_s: float = PATIENCE_S

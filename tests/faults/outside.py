@@ -15,8 +15,8 @@ from kafka.structs import OffsetAndMetadata
 
 from slotcast.log.memory.log import MemoryBroker
 from tests.e2e.running import Serving, run_through, schema_of
+from tests.servers import PATIENCE_S
 
-PATIENCE_S = 30.0
 POLICY = "SLOTCAST_WORKER__ON_DAMAGE"
 
 

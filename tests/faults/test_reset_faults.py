@@ -14,8 +14,7 @@ import pytest
 from tests.e2e.running import STAMP_MS, Serving
 from tests.faults.group import Group, live_of
 from tests.faults.report import Fault
-
-PATIENCE_S = 40.0
+from tests.servers import PATIENCE_S
 
 
 def instruments(workers: Group, partition: int) -> list[str]:
